@@ -1,0 +1,4 @@
+//! A Prometheus exporter for Meta's Marketing Messages on Messenger.
+pub mod decimal;
+pub mod row;
+pub mod secret;

@@ -1,0 +1,269 @@
+//! The words that the whole program is said in: ids, levels, dates, rows.
+//!
+//! Nothing here knows how Meta spells them in JSON, or Prometheus on a page.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
+/// An ad account's id: the digits that follow `act_`. Never a number: ids pass 2^53.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(Box<str>);
+
+impl AccountId {
+    /// Reads `act_123` or `123`; `None` for anything that is not digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("act_").unwrap_or(text);
+        is_id(digits).then(|| Self(digits.into()))
+    }
+
+    /// The digits alone, as the `account_id` label has them.
+    pub fn digits(&self) -> &str {
+        &self.0
+    }
+}
+
+/// As the API's paths and the `source` label spell it: `act_` and the digits.
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "act_{}", self.0)
+    }
+}
+
+/// The id of a campaign, an ad set or an ad: digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId(Box<str>);
+
+impl ObjectId {
+    /// `None` for anything that is not digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        is_id(text).then(|| Self(text.into()))
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Ids seen are up to 18 digits; twice that bounds what a stranger can make us keep.
+fn is_id(text: &str) -> bool {
+    (1..=36).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// How finely the API is asked to divide its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// One row an ad account.
+    Account,
+    /// One row a campaign.
+    Campaign,
+    /// One row an ad set (Meta also says: message set).
+    Adset,
+    /// One row an ad (a message).
+    Ad,
+}
+
+impl Level {
+    /// The API's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Campaign => "campaign",
+            Self::Adset => "adset",
+            Self::Ad => "ad",
+        }
+    }
+}
+
+/// One of the API's relative date ranges, cut in the ad account's time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DatePreset(&'static str);
+
+impl DatePreset {
+    /// Every preset that Meta documents for insights, in its order.
+    pub const ALL: [&'static str; 20] = [
+        "today",
+        "yesterday",
+        "this_month",
+        "last_month",
+        "this_quarter",
+        "maximum",
+        "data_maximum",
+        "last_3d",
+        "last_7d",
+        "last_14d",
+        "last_28d",
+        "last_30d",
+        "last_90d",
+        "last_week_mon_sun",
+        "last_week_sun_sat",
+        "last_quarter",
+        "last_year",
+        "this_week_mon_today",
+        "this_week_sun_today",
+        "this_year",
+    ];
+
+    /// The preset of that name, if the API has one.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|name| *name == text).map(Self)
+    }
+
+    /// The API's word.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+/// The dates that a window asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dates {
+    /// Relative to today in the ad account's time zone.
+    Preset(DatePreset),
+    /// Fixed days, both inclusive.
+    Range {
+        /// The first day.
+        since: Date,
+        /// The last day.
+        until: Date,
+    },
+    /// None sent: the API answers what it has, for campaigns older than its support of dates.
+    Unsent,
+}
+
+/// What a number counts, which decides its scale and labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Events: as they are.
+    Count,
+    /// Major units of the ad account's currency.
+    Money,
+    /// The API says 0 to 100, the page 0 to 1.
+    Percent,
+}
+
+/// The action type that return on ad spend and cost per purchase are about.
+pub const PURCHASE: &str = "offsite_conversion.fb_pixel_purchase";
+
+/// Every action type that Meta's page on measuring marketing messages documents.
+pub const ACTION_TYPES: [&str; 10] = [
+    PURCHASE,
+    "offsite_conversion.fb_pixel_initiate_checkout",
+    "offsite_conversion.fb_pixel_add_to_cart",
+    "offsite_conversion.fb_pixel_custom",
+    "offsite_conversion.fb_pixel_complete_registration",
+    "offsite_conversion.fb_pixel_search",
+    "offsite_conversion.fb_pixel_view_content",
+    "offsite_conversion.fb_pixel_add_payment_info",
+    "offsite_conversion.fb_pixel_add_to_wishlist",
+    "offsite_conversion.fb_pixel_lead",
+];
+
+/// One number of a row: given, not there, or there and unusable. The three are never mixed up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Figure {
+    /// A finite number.
+    Given(f64),
+    /// The API did not mention it.
+    Missing,
+    /// The API said something that is no finite number.
+    Rejected,
+}
+
+/// The numbers of one row, one place a column, eight bytes each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figures(Box<[f64]>);
+
+impl Figures {
+    /// All missing, `columns` of them.
+    pub fn missing(columns: usize) -> Self {
+        Self(vec![f64::NAN; columns].into())
+    }
+
+    /// All zero, `columns` of them.
+    pub fn zero(columns: usize) -> Self {
+        Self(vec![0.0; columns].into())
+    }
+
+    /// The figure of a column; missing where there is no such column.
+    pub fn get(&self, column: usize) -> Figure {
+        match self.0.get(column) {
+            Some(number) if number.is_finite() => Figure::Given(*number),
+            Some(number) if number.is_infinite() => Figure::Rejected,
+            _ => Figure::Missing,
+        }
+    }
+
+    /// Puts a figure into a column; a column that does not exist is ignored.
+    pub fn set(&mut self, column: usize, figure: Figure) {
+        // No given number is ever NaN or infinite, so those two can stand for the other cases.
+        if let Some(place) = self.0.get_mut(column) {
+            *place = match figure {
+                Figure::Given(number) if number.is_finite() => number,
+                Figure::Missing => f64::NAN,
+                Figure::Given(_) | Figure::Rejected => f64::INFINITY,
+            };
+        }
+    }
+}
+
+/// An id with the name that people know it by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Named {
+    /// The API's id.
+    pub id: ObjectId,
+    /// The API's name, unaltered; empty where it gave none.
+    pub name: Box<str>,
+}
+
+/// What a row is about: everything that becomes its labels, but for business, window and the
+/// user's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The ad account.
+    pub account: AccountId,
+    /// The currency of the ad account, as an ISO 4217 code, where the API told it.
+    pub currency: Option<Box<str>>,
+    /// Absent at level `account` alone.
+    pub campaign: Option<Named>,
+    /// Present at levels `adset` and `ad`.
+    pub adset: Option<Named>,
+    /// Present at level `ad`.
+    pub ad: Option<Named>,
+}
+
+impl Identity {
+    /// The id that tells the rows of one answer apart: that of the deepest level present.
+    pub fn key(&self) -> &str {
+        [&self.ad, &self.adset, &self.campaign]
+            .into_iter()
+            .flatten()
+            .next()
+            .map_or(self.account.digits(), |named| named.id.as_str())
+    }
+}
+
+/// One line of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// What it is about.
+    pub identity: Arc<Identity>,
+    /// The first day that the numbers cover, in the ad account's time zone.
+    pub start: Date,
+    /// The last day that the numbers cover.
+    pub stop: Date,
+    /// Whether it holds at least one list of actions, values or returns.
+    pub has_actions: bool,
+    /// Whether Meta says that several attribution settings were mixed, and so drops the actions.
+    pub mixed_attribution: bool,
+    /// The numbers, in the order of the query's columns.
+    pub figures: Figures,
+}

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use super::complaint::Notes;
 use super::place::Place;
 use super::raw::{RawAdAccount, RawBusiness, RawCampaign};
-use super::scalar::{Given, Id, List};
+use super::scalar::{Given, Id, List, Text};
 use super::{AdAccount, App, Business, Campaign, Labels, Thresholds};
 use super::{labels, secrets, settings, thresholds, windows};
 use crate::row::{AccountId, Level, ObjectId};
@@ -23,8 +23,8 @@ pub(super) struct Surroundings {
     pub(super) app: Option<App>,
 }
 
-/// The names of the businesses so far, each with where it stands.
-pub(super) type Names = HashMap<String, String>;
+/// The names of the businesses so far, each with its document and place.
+pub(super) type Names = HashMap<String, (String, Place)>;
 
 /// Checks the list of one document.
 pub(super) fn check(
@@ -37,19 +37,22 @@ pub(super) fn check(
     let mut checked = Vec::new();
     for (index, raw) in given.iter().enumerate() {
         let at = at.index(index);
-        let business = business(notes, &at, raw, surroundings);
-        if let Some(name) = raw.name.get() {
-            let here = format!("{} in {}", at, notes.document());
-            if let Some(other) = names.get(&name.0) {
+        if let Some(Text(name)) = raw.name.get() {
+            if let Some((document, other)) = names.get(name) {
+                let place = match document == notes.document() {
+                    true => other.to_string(),
+                    false => format!("{other} in {document}"),
+                };
                 notes.add(
                     &at.key("name"),
-                    format!("{other} has the same name; choose another"),
+                    format!("{place} has the same name; choose another"),
                 );
             } else {
-                names.insert(name.0.clone(), here);
+                let document = notes.document().to_owned();
+                names.insert(name.clone(), (document, at.clone()));
             }
         }
-        checked.extend(business);
+        checked.extend(business(notes, &at, raw, surroundings));
     }
     checked
 }

@@ -1,6 +1,6 @@
 //! What the owner wants: YAML text in, a checked [`Config`] or complaints out.
 //!
-//! Three moves: [`raw`] is the shape as written, `settings`, `insights`, `windows` and
+//! Three moves: `raw` is the shape as written, `settings`, `insights`, `windows` and
 //! `businesses` check it, and what they pass is the types below, which cannot be wrong.
 //! Nothing here reads a file, the environment or a clock: `config_file` is the hand that reads,
 //! and a secret is only the name of the place where it is kept.

@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for TextOrBare {
         impl Visitor<'_> for Words {
             type Value = TextOrBare;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
+                f.write_str("a single value such as 15m or \"growth\"")
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<TextOrBare, E> {
                 Ok(TextOrBare::Text(text.to_owned()))

@@ -5,7 +5,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::complaint::{Complaint, Complaints, Document, shown};
+use super::complaint::{Complaint, Complaints, Document};
 use super::locate;
 use super::place::{Place, Step};
 
@@ -34,25 +34,33 @@ fn complaint(document: &Document, error: &serde_yaml::Error) -> Complaint {
     let location = error.location();
     let message = without_position(error.to_string(), location.as_ref());
     let (path, message) = split(&message);
-    let name = quoted(message).unwrap_or_default();
+    let mut place = Place::parse(path);
     let mut line = location.map(|location| location.line());
-    let text = if message.starts_with("unknown field") {
-        unknown_key(name, message)
-    } else if message.starts_with("duplicate field") || message.starts_with("duplicate entry") {
+    let text = if let Some((name, known)) = unknown_key(message) {
+        place = place.key(name.to_owned());
+        unknown_key_text(name, &known)
+    } else if let Some(name) = message.strip_prefix("duplicate field `") {
         // The reader only knows where the mapping begins; its second key is easily found.
-        line = second(&document.text, path, name).or(line);
-        format!("the key {} is given twice; keep one", shown(name))
+        let again = place.then(Step::Again(name.trim_end_matches('`').to_owned()));
+        line = locate::line(&document.text, &again).or(line);
+        place = again;
+        "this key is given twice; keep one".to_owned()
     } else if let Some(wrong) = message.strip_prefix("invalid type: ") {
         wrong_type(wrong, path)
     } else if let Some(plain) = plain(message) {
         plain.to_owned()
+    } else if message.contains(['`', '"']) {
+        // Nothing that is known has these; whatever it is, it may quote the document.
+        "this cannot be read; compare it with config.example.yaml".to_owned()
     } else {
-        format!("this is not YAML: {message}; check indentation, quotes and brackets")
+        format!(
+            "this is not YAML: {message}; check indentation (spaces, no tabs), quotes and brackets"
+        )
     };
     Complaint {
         document: document.name.clone(),
         line,
-        path: shown_path(path),
+        path: place.to_string(),
         text,
     }
 }
@@ -68,45 +76,28 @@ fn without_position(message: String, location: Option<&serde_yaml::Location>) ->
 
 /// The path that the reader put before its message, and the message.
 fn split(message: &str) -> (&str, &str) {
-    [
-        "unknown field `",
-        "duplicate field `",
-        "duplicate entry ",
-        "invalid type: ",
-    ]
-    .into_iter()
-    .filter_map(|start| message.find(start))
-    .min()
-    .map_or(("", message), |at| {
-        (message[..at].trim_end_matches(": "), &message[at..])
-    })
+    ["unknown field `", "duplicate field `", "invalid type: "]
+        .into_iter()
+        .filter_map(|start| message.find(start))
+        .min()
+        .map_or(("", message), |at| {
+            (message[..at].trim_end_matches(": "), &message[at..])
+        })
 }
 
-/// What stands between the first two backticks.
-fn quoted(message: &str) -> Option<&str> {
-    message.split('`').nth(1)
+/// The key that is not known and those that are, if that is what the message says.
+fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
+    let rest = message.strip_prefix("unknown field `")?;
+    let (name, known) = rest.rsplit_once("`, expected ")?;
+    Some((name, known.split('`').skip(1).step_by(2).collect()))
 }
 
-/// The reader's path, shown with the same care as any text of the document.
-fn shown_path(path: &str) -> String {
-    Place::parse(path).to_string()
-}
-
-/// The line of the second time that a mapping gives a key.
-fn second(text: &str, path: &str, name: &str) -> Option<usize> {
-    locate::line(text, &Place::parse(path).then(Step::Again(name.to_owned())))
-}
-
-fn unknown_key(name: &str, message: &str) -> String {
+fn unknown_key_text(name: &str, known: &[&str]) -> String {
     match name {
         "access_token" | "token" => "a token must not stand in the config; put it into a file named by access_token_file, or into an environment variable named by access_token_env".to_owned(),
         "app_secret" | "secret" => "a secret must not stand in the config; put it into a file named by app_secret_file, or into an environment variable named by app_secret_env".to_owned(),
-        "<<" => "merge keys (`<<`) are not understood; write the keys out".to_owned(),
-        name => {
-            // Beyond the name itself, the message only lists the keys that there are.
-            let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
-            format!("the key {} is not known; known here: {}", shown(name), known.join(", "))
-        }
+        "<<" => "merge keys are not understood; write the keys out".to_owned(),
+        _ => format!("this key is not known; known here: {}", known.join(", ")),
     }
 }
 

@@ -144,7 +144,7 @@ fn bounds(notes: &mut Notes<'_>, at: &Place, raw: &RawThreshold) -> Bounds {
             return Some(number);
         }
         let right = match most.is_finite() {
-            true => "a ratio from 0 to 1, such as 0.4",
+            true => "a ratio from 0 to 1",
             false => "a finite number that is not negative",
         };
         notes.add(

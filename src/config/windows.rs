@@ -16,8 +16,13 @@ pub(super) fn names(given: &Given<List<RawWindow>>) -> Vec<String> {
     match given.get() {
         None => defaults::WINDOWS.map(str::to_owned).to_vec(),
         Some(List(windows)) => {
-            let name = |window: &RawWindow| window.name.get().map(|name| name.0.clone());
-            windows.iter().filter_map(name).collect()
+            let mut names = Vec::new();
+            for Text(name) in windows.iter().filter_map(|window| window.name.get()) {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+            names
         }
     }
 }

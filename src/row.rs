@@ -267,3 +267,96 @@ pub struct Row {
     /// The numbers, in the order of the query's columns.
     pub figures: Figures,
 }
+
+/// The numbers that the delivery query asks for on its own account, in the order of their columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// Messages delivered.
+    Delivered,
+    /// Clicks on links and buttons.
+    LinkClicks,
+    /// Money spent.
+    Spend,
+    /// Read of delivered.
+    ReadRatio,
+    /// Clicked of delivered.
+    LinkClickRatio,
+    /// Delivered of sent.
+    DeliveryRatio,
+    /// Money a delivered message.
+    CostPerDelivered,
+    /// Money a click.
+    CostPerLinkClick,
+}
+
+impl Scalar {
+    /// All of them; an element's place is its column.
+    pub const ALL: [Self; 8] = [
+        Self::Delivered,
+        Self::LinkClicks,
+        Self::Spend,
+        Self::ReadRatio,
+        Self::LinkClickRatio,
+        Self::DeliveryRatio,
+        Self::CostPerDelivered,
+        Self::CostPerLinkClick,
+    ];
+
+    /// The column of the delivery query that it stands in.
+    pub fn column(self) -> usize {
+        self as usize
+    }
+
+    /// What it counts.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Delivered | Self::LinkClicks => Kind::Count,
+            Self::Spend | Self::CostPerDelivered | Self::CostPerLinkClick => Kind::Money,
+            Self::ReadRatio | Self::LinkClickRatio | Self::DeliveryRatio => Kind::Percent,
+        }
+    }
+
+    /// The API's field.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Delivered => "marketing_messages_delivered",
+            Self::LinkClicks => "marketing_messages_link_btn_click",
+            Self::Spend => "marketing_messages_spend",
+            Self::ReadRatio => "marketing_messages_read_rate",
+            Self::LinkClickRatio => "marketing_messages_link_btn_click_rate",
+            Self::DeliveryRatio => "marketing_messages_delivery_rate",
+            Self::CostPerDelivered => "marketing_messages_cost_per_delivered",
+            Self::CostPerLinkClick => "marketing_messages_cost_per_link_btn_click",
+        }
+    }
+}
+
+/// The three lists of the conversions query; each has a column an action type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionList {
+    /// How often: `actions`.
+    Counts,
+    /// How much money it brought: `action_values`.
+    Values,
+    /// Money brought for money spent: `website_purchase_roas`.
+    Returns,
+}
+
+impl ActionList {
+    /// All of them, in the order of their columns.
+    pub const ALL: [Self; 3] = [Self::Counts, Self::Values, Self::Returns];
+
+    /// The column of the conversions query for one of `action_types` action types.
+    pub fn column(self, action_type: usize, action_types: usize) -> usize {
+        self as usize * action_types + action_type
+    }
+
+    /// The API's field.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Counts => "actions",
+            Self::Values => "action_values",
+            Self::Returns => "website_purchase_roas",
+        }
+    }
+}

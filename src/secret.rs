@@ -41,12 +41,14 @@ impl PartialEq for Secret {
 }
 
 /// Where a secret is kept: the config names the place, never the secret.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SecretSource {
     /// A file that holds nothing else; it is read again when it changes.
     File(PathBuf),
     /// An environment variable, read once.
     Env(String),
+    /// Nowhere but here: the simulator's tokens, which open nothing.
+    Given(Secret),
 }
 
 impl fmt::Display for SecretSource {
@@ -54,6 +56,7 @@ impl fmt::Display for SecretSource {
         match self {
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::Given(_) => f.write_str("a given secret"),
         }
     }
 }

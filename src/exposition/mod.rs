@@ -1,0 +1,15 @@
+//! What is known, in Prometheus' words: names, help, labels, text, and bytes ready to serve.
+//!
+//! `catalog` is the table of every metric. `writer` turns table and snapshot into text, `page`
+//! compresses that once a change, `own` counts what the exporter itself does. Nothing here knows
+//! how Meta spells anything but the fields that the help texts name.
+
+pub mod catalog;
+mod own;
+mod page;
+mod text;
+mod writer;
+
+pub use self::own::{Call, Own};
+pub use self::page::{CONTENT_TYPE, Page};
+pub use self::writer::write;

@@ -1,0 +1,221 @@
+//! The exporter about itself: counters and gauges kept by the `prometheus` crate, encoded at the
+//! scrape. They are few; what grows with the number of sources stands on the campaign page.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use super::catalog::{OwnFamily, own_families};
+use crate::fault::Reason;
+
+/// Answers take a tenth of a second to half a minute, which is where the client gives up.
+const DURATION_BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// One request to the API, as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Whose token asked.
+    pub business: &'a str,
+    /// What was asked.
+    pub endpoint: &'static str,
+    /// How long the answer took.
+    pub duration: Duration,
+    /// What went wrong, with Meta's code.
+    pub fault: Option<(Reason, Option<i64>)>,
+}
+
+/// The exporter's own metrics.
+#[derive(Debug)]
+pub struct Own {
+    registry: Registry,
+    polls: IntCounterVec,
+    poll_failures: IntCounterVec,
+    polls_skipped: IntCounterVec,
+    api_requests: IntCounterVec,
+    api_request_errors: IntCounterVec,
+    api_request_duration: Histogram,
+    api_usage: GaugeVec,
+    api_access_tier: IntGaugeVec,
+    api_version: IntGaugeVec,
+    token_valid: IntGaugeVec,
+    token_expires: GaugeVec,
+    values_rejected: IntCounterVec,
+    field_rejected: IntGaugeVec,
+    reload_successful: IntGauge,
+    reload_success_time: Gauge,
+    sources: IntGaugeVec,
+    page_series: IntGauge,
+    page_bytes: IntGauge,
+}
+
+impl Own {
+    /// Registers every own metric.
+    ///
+    /// # Errors
+    /// When the catalog names a metric that Prometheus would not take, or one twice.
+    pub fn new(version: &str, revision: &str, rustversion: &str) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let counters = |family: OwnFamily| {
+            let counters = IntCounterVec::new(opts(family), family.labels)?;
+            registered(&registry, counters)
+        };
+        let gauges = |family: OwnFamily| {
+            let gauges = IntGaugeVec::new(opts(family), family.labels)?;
+            registered(&registry, gauges)
+        };
+        let floats = |family: OwnFamily| {
+            let gauges = GaugeVec::new(opts(family), family.labels)?;
+            registered(&registry, gauges)
+        };
+        let gauge = |family: OwnFamily| registered(&registry, IntGauge::with_opts(opts(family))?);
+        let duration = own_families::API_REQUEST_DURATION;
+        let duration = HistogramOpts::new(duration.name, duration.help).buckets(DURATION_BUCKETS.to_vec());
+        gauges(own_families::BUILD_INFO)?.with_label_values(&[version, revision, rustversion]).set(1);
+        let shard = gauges(own_families::SHARD)?;
+        shard.with_label_values(&["0", "1"]).set(1);
+        Ok(Self {
+            polls: counters(own_families::POLLS)?,
+            poll_failures: counters(own_families::POLL_FAILURES)?,
+            polls_skipped: counters(own_families::POLLS_SKIPPED)?,
+            api_requests: counters(own_families::API_REQUESTS)?,
+            api_request_errors: counters(own_families::API_REQUEST_ERRORS)?,
+            api_request_duration: registered(&registry, Histogram::with_opts(duration)?)?,
+            api_usage: floats(own_families::API_USAGE)?,
+            api_access_tier: gauges(own_families::API_ACCESS_TIER)?,
+            api_version: gauges(own_families::API_VERSION)?,
+            token_valid: gauges(own_families::TOKEN_VALID)?,
+            token_expires: floats(own_families::TOKEN_EXPIRES)?,
+            values_rejected: counters(own_families::VALUES_REJECTED)?,
+            field_rejected: gauges(own_families::FIELD_REJECTED)?,
+            reload_successful: gauge(own_families::RELOAD_SUCCESSFUL)?,
+            reload_success_time: registered(&registry, Gauge::with_opts(opts(own_families::RELOAD_SUCCESS_TIME))?)?,
+            sources: gauges(own_families::SOURCES)?,
+            page_series: gauge(own_families::PAGE_SERIES)?,
+            page_bytes: gauge(own_families::PAGE_BYTES)?,
+            registry,
+        })
+    }
+
+    /// Adds a collector that lives elsewhere, such as that of the process.
+    ///
+    /// # Errors
+    /// When its names are taken.
+    pub fn register(&self, collector: Box<dyn Collector>) -> prometheus::Result<()> {
+        self.registry.register(collector)
+    }
+
+    /// The own metrics as text, at this moment. Nothing but a family that breaks the format can
+    /// make it fail, and then the page does without.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        match TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            Ok(()) => text,
+            Err(error) => {
+                tracing::error!(%error, "own metrics cannot be encoded");
+                String::new()
+            }
+        }
+    }
+
+    /// A business that is polled from now on: its counters begin at 0, so that the first event is
+    /// an increase.
+    pub fn business(&self, business: &str, sources: usize) {
+        self.sources.with_label_values(&[business]).set(i64::try_from(sources).unwrap_or(i64::MAX));
+        self.polls.with_label_values(&[business]);
+        self.polls_skipped.with_label_values(&[business]);
+        for reason in Reason::ALL {
+            self.poll_failures.with_label_values(&[business, reason.as_str()]);
+        }
+    }
+
+    /// A poll ended.
+    pub fn polled(&self, business: &str, failed: Option<Reason>) {
+        self.polls.with_label_values(&[business]).inc();
+        if let Some(reason) = failed {
+            self.poll_failures.with_label_values(&[business, reason.as_str()]).inc();
+        }
+    }
+
+    /// A poll was due and left out.
+    pub fn skipped(&self, business: &str) {
+        self.polls_skipped.with_label_values(&[business]).inc();
+    }
+
+    /// A request ended.
+    pub fn called(&self, call: Call<'_>) {
+        self.api_requests.with_label_values(&[call.business, call.endpoint]).inc();
+        self.api_request_duration.observe(call.duration.as_secs_f64());
+        if let Some((reason, code)) = call.fault {
+            let code = code.map(|code| code.to_string()).unwrap_or_default();
+            let labels = [call.business, call.endpoint, reason.as_str(), &code];
+            self.api_request_errors.with_label_values(&labels).inc();
+        }
+    }
+
+    /// What a usage header said; 1 is the whole quota.
+    pub fn usage(&self, business: &str, account_id: &str, limit: &str, quantity: &str, ratio: f64) {
+        self.api_usage.with_label_values(&[business, account_id, limit, quantity]).set(ratio);
+    }
+
+    /// The access tier that a header named.
+    pub fn access_tier(&self, business: &str, account_id: &str, tier: &str) {
+        self.api_access_tier.with_label_values(&[business, account_id, tier]).set(1);
+    }
+
+    /// The version that answered.
+    pub fn version(&self, configured: &str, answered: &str) {
+        self.api_version.reset();
+        self.api_version.with_label_values(&[configured, answered]).set(1);
+    }
+
+    /// Whether the API took a business' token.
+    pub fn token_valid(&self, business: &str, valid: bool) {
+        self.token_valid.with_label_values(&[business]).set(i64::from(valid));
+    }
+
+    /// When a business' token expires; `None` for never.
+    pub fn token_expires(&self, business: &str, at: Option<Timestamp>) {
+        match at {
+            Some(at) => self.token_expires.with_label_values(&[business]).set(at.as_duration().as_secs_f64()),
+            // There is nothing to remove where it never expired: that is no error.
+            None => drop(self.token_expires.remove_label_values(&[business])),
+        }
+    }
+
+    /// Values of a field that were no finite numbers.
+    pub fn values_rejected(&self, field: &str, count: u64) {
+        self.values_rejected.with_label_values(&[field]).inc_by(count);
+    }
+
+    /// A field that is no longer asked for.
+    pub fn field_rejected(&self, business: &str, field: &str) {
+        self.field_rejected.with_label_values(&[business, field]).set(1);
+    }
+
+    /// An attempt to load the config, and when, if it succeeded.
+    pub fn reloaded(&self, at: Option<Timestamp>) {
+        self.reload_successful.set(i64::from(at.is_some()));
+        if let Some(at) = at {
+            self.reload_success_time.set(at.as_duration().as_secs_f64());
+        }
+    }
+
+    /// A new campaign page.
+    pub fn page(&self, series: u64, bytes: u64) {
+        self.page_series.set(i64::try_from(series).unwrap_or(i64::MAX));
+        self.page_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
+
+fn opts(family: OwnFamily) -> Opts {
+    Opts::new(family.name, family.help)
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}

@@ -1,0 +1,109 @@
+//! The text format's letters: numbers and label values. Version 0.0.4.
+//! Source: Prometheus' document on exposition formats.
+
+/// Appends a number: shortest digits that read back as the same float, without an exponent where
+/// people would not write one. `number` must be finite.
+pub(super) fn push_number(out: &mut Vec<u8>, number: f64) {
+    // Up to here every whole number is exact, and short enough to be read.
+    const WHOLE: f64 = 1e15;
+    if number.fract() == 0.0 && number.abs() < WHOLE {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and below 1e15")]
+        let whole = number as i64;
+        out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+    } else if number.abs() < 1e-3 {
+        // zmij goes over to exponents early for small numbers; std never does.
+        if number.abs() < 1e-6 {
+            out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
+        } else {
+            out.extend_from_slice(number.to_string().as_bytes());
+        }
+    } else {
+        let mut buffer = zmij::Buffer::new();
+        let text = buffer.format_finite(number);
+        out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes());
+    }
+}
+
+/// Appends `name="value"` with the value escaped, and otherwise unaltered.
+pub(super) fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"=\"");
+    push_escaped(out, value, true);
+    out.push(b'"');
+}
+
+/// Appends text with backslashes and line feeds escaped, and quotes where they would end it.
+pub(super) fn push_escaped(out: &mut Vec<u8>, text: &str, quotes: bool) {
+    let mut rest = text.as_bytes();
+    let special = |b: &u8| matches!(b, b'\\' | b'\n') || (quotes && *b == b'"');
+    while let Some(at) = rest.iter().position(special) {
+        out.extend_from_slice(&rest[..at]);
+        out.push(b'\\');
+        out.push(if rest[at] == b'\n' { b'n' } else { rest[at] });
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{push_escaped, push_number};
+
+    fn number(number: f64) -> String {
+        let mut out = Vec::new();
+        push_number(&mut out, number);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_read_as_people_write_them() {
+        for (value, text) in [
+            (0.0, "0"),
+            (2755.0, "2755"),
+            (-3.0, "-3"),
+            (38.87, "38.87"),
+            (0.79419238, "0.79419238"),
+            (0.000001, "0.000001"),
+            (0.00014109, "0.00014109"),
+            (999_999_999_999_999.0, "999999999999999"),
+            (1_767_225_600.0, "1767225600"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn numbers_are_those_of_std(value in 1e-6_f64..1e15) {
+            proptest::prop_assert_eq!(number(value), value.to_string());
+        }
+
+        #[test]
+        fn every_number_reads_back(value in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
+            let back = number(value).parse::<f64>().unwrap();
+            proptest::prop_assert_eq!(back.to_bits(), value.to_bits());
+        }
+
+        #[test]
+        fn any_text_survives_escaping(value in ".*") {
+            let mut out = Vec::new();
+            push_escaped(&mut out, &value, true);
+            let escaped = String::from_utf8(out).unwrap();
+            proptest::prop_assert!(!escaped.contains('\n'));
+            let mut back = String::new();
+            let mut letters = escaped.chars();
+            while let Some(letter) = letters.next() {
+                proptest::prop_assert_ne!(letter, '"');
+                back.push(match (letter, letter == '\\') {
+                    (_, true) => match letters.next() {
+                        Some('n') => '\n',
+                        Some(other) => other,
+                        None => return Err(proptest::test_runner::TestCaseError::fail("cut")),
+                    },
+                    (letter, false) => letter,
+                });
+            }
+            proptest::prop_assert_eq!(back, value);
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Config → what to ask: the sources, their windows, and the queries of one poll.
+//!
+//! Everything here is arithmetic on what is known. Nothing asks, waits or reads a clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::Date;
+
+use crate::config::{Business, Config, ExtraField, Labels, Thresholds, ZeroFill};
+use crate::listing::Listing;
+use crate::row::{AccountId, Dates, Kind, Level, ObjectId, Scalar};
+
+/// Rows a page. Meta's documents name no limit; 500 is what production clients use without being
+/// told to reduce the amount of data.
+pub const PAGE_SIZE: usize = 500;
+
+/// Ids a `campaign.id IN` filter: what keeps the address well below common limits of 8 KiB.
+pub const IDS_A_FILTER: usize = 100;
+
+/// Ids a filter at level `account`, where an answer must come from one filter or be a wrong sum.
+pub const IDS_A_WHOLE_FILTER: usize = 512;
+
+/// Meta restates numbers for 28 days; after that a window is history.
+/// Source: Meta's best practices for insights.
+pub const RESTATED_DAYS: i64 = 28;
+
+/// How often a window that is history is asked all the same.
+const DAILY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Everything that one exporter asks about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Every source, business by business, in the order of the config.
+    pub sources: Vec<Arc<Source>>,
+}
+
+/// What one poll asks about: an ad account, or one campaign.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// The business that it belongs to.
+    pub business: Box<str>,
+    /// The `source` label: `act_<digits>`, or the campaign id as configured.
+    pub name: Box<str>,
+    /// Which of the two it is.
+    pub subject: Subject,
+    /// How finely its numbers are divided.
+    pub level: Level,
+    /// Which campaigns show zeros where the API has no row.
+    pub zero_fill: ZeroFill,
+    /// Whether conversions are asked for at all.
+    pub conversions: bool,
+    /// The columns of both queries.
+    pub columns: Columns,
+    /// Its windows, in the order of the config.
+    pub windows: Vec<Window>,
+    /// The user's labels on its rows.
+    pub labels: Labels,
+    /// The user's limits for its rows.
+    pub thresholds: Thresholds,
+}
+
+/// What a source is to the API.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// An ad account.
+    AdAccount {
+        /// Its id.
+        id: AccountId,
+        /// These campaigns alone; empty: all of its message campaigns.
+        only: Vec<ObjectId>,
+    },
+    /// One campaign; since Meta's documents disagree, the id may be an ad's.
+    Campaign(ObjectId),
+}
+
+/// A named date range of one source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// The `window` label.
+    pub name: Box<str>,
+    /// Its days.
+    pub dates: Dates,
+    /// How often it is polled while its numbers still move.
+    interval: Duration,
+    /// The config's `stale_after`.
+    stale_after: Duration,
+}
+
+/// The columns that the two queries ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Columns {
+    /// The config's own fields, which follow the [`Scalar`]s in the delivery query.
+    pub extra: Arc<[ExtraField]>,
+    /// The action types of the conversions query.
+    pub action_types: Arc<[String]>,
+}
+
+/// One question to the API. Its answer may take several pages.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Whose insights.
+    pub node: Node,
+    /// How the rows are divided; not sent where the node decides it.
+    pub level: Option<Level>,
+    /// The level that the rows must have the ids of.
+    pub rows: Level,
+    /// Which days.
+    pub dates: Dates,
+    /// Which numbers.
+    pub question: Question,
+    /// What those numbers are.
+    pub columns: Columns,
+    /// Only these campaigns; empty: no such filter.
+    pub campaigns: Vec<ObjectId>,
+}
+
+/// The node whose insights are asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Node {
+    /// `act_<digits>`
+    AdAccount(AccountId),
+    /// A campaign, or an ad that somebody took for one.
+    Object(ObjectId),
+}
+
+/// The two questions of every poll. They stay apart since it is not known whether the filter of
+/// the second one can drop whole rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Question {
+    /// Messages, clicks, money spent.
+    Delivery,
+    /// Actions, their values, return on ad spend.
+    Conversions,
+}
+
+impl Plan {
+    /// What that config asks for. Businesses that are not enabled ask nothing.
+    pub fn of(config: &Config) -> Self {
+        let enabled = config.businesses.iter().filter(|b| b.enabled);
+        Self {
+            sources: enabled.flat_map(|b| sources(config, b)).collect(),
+        }
+    }
+}
+
+fn sources(config: &Config, business: &Business) -> Vec<Arc<Source>> {
+    let source = |name: String, subject, conversions, labels: &Labels, thresholds: &Thresholds| {
+        Arc::new(Source {
+            business: business.name.as_str().into(),
+            name: name.into(),
+            subject,
+            level: config.insights.level,
+            zero_fill: config.insights.zero_fill,
+            conversions,
+            columns: Columns {
+                extra: config.insights.extra_fields.as_slice().into(),
+                action_types: config.insights.action_types.as_slice().into(),
+            },
+            windows: windows(config, business),
+            labels: labels.clone(),
+            thresholds: thresholds.clone(),
+        })
+    };
+    let accounts = business.ad_accounts.iter().map(|account| {
+        let subject = Subject::AdAccount {
+            id: account.id.clone(),
+            only: account.only.clone(),
+        };
+        let name = account.id.to_string();
+        source(name, subject, account.conversions, &account.labels, &account.thresholds)
+    });
+    let campaigns = business.campaigns.iter().map(|campaign| {
+        let subject = Subject::Campaign(campaign.id.clone());
+        let name = campaign.id.to_string();
+        source(name, subject, campaign.conversions, &campaign.labels, &campaign.thresholds)
+    });
+    accounts.chain(campaigns).collect()
+}
+
+fn windows(config: &Config, business: &Business) -> Vec<Window> {
+    let usual = business.interval.unwrap_or(config.polling.interval);
+    config
+        .windows
+        .iter()
+        .map(|window| Window {
+            name: window.name.as_str().into(),
+            dates: window.dates,
+            // A window's own interval says more than a business' general one.
+            interval: window.interval.unwrap_or(usual),
+            stale_after: config.polling.stale_after,
+        })
+        .collect()
+}
+
+impl Window {
+    /// How often the window is polled, seen from `today`.
+    pub fn interval(&self, today: Date) -> Duration {
+        if self.is_history(today) { self.interval.max(DAILY) } else { self.interval }
+    }
+
+    /// How long its values are believed without a successful poll: never less than two intervals.
+    pub fn stale_after(&self, today: Date) -> Duration {
+        self.stale_after.max(2 * self.interval(today))
+    }
+
+    /// Whether Meta no longer restates it.
+    fn is_history(&self, today: Date) -> bool {
+        match self.dates {
+            Dates::Range { until, .. } => {
+                until.until(today).is_ok_and(|gone| i64::from(gone.get_days()) > RESTATED_DAYS)
+            }
+            Dates::Preset(_) | Dates::Unsent => false,
+        }
+    }
+}
+
+impl Columns {
+    /// The delivery query's columns: field and kind.
+    pub fn delivery(&self) -> impl Iterator<Item = (&str, Kind)> {
+        let documented = Scalar::ALL.iter().map(|s| (s.field(), s.kind()));
+        documented.chain(self.extra.iter().map(|e| (e.field.as_str(), e.kind)))
+    }
+
+    /// How many columns the rows of that question have.
+    pub fn width(&self, question: Question) -> usize {
+        match question {
+            Question::Delivery => Scalar::ALL.len() + self.extra.len(),
+            Question::Conversions => 3 * self.action_types.len(),
+        }
+    }
+}
+
+impl Source {
+    /// The questions of every poll of this source.
+    pub fn questions(&self) -> &'static [Question] {
+        if self.conversions {
+            &[Question::Delivery, Question::Conversions]
+        } else {
+            &[Question::Delivery]
+        }
+    }
+
+    /// Whether the rows of that campaign of an ad account are exported.
+    pub fn exports(&self, id: &ObjectId, listing: Option<&Listing>) -> bool {
+        match (listing, &self.subject) {
+            (Some(listing), _) => listing.campaign(id.as_str()).is_some(),
+            (None, Subject::AdAccount { only, .. }) => only.contains(id),
+            (None, Subject::Campaign(own)) => own == id,
+        }
+    }
+
+    /// The campaigns to ask about: `None` while nothing is known, and none named.
+    pub fn campaigns(&self, listing: Option<&Listing>) -> Option<Vec<ObjectId>> {
+        match (&self.subject, listing) {
+            (_, Some(listing)) => Some(listing.campaigns.iter().map(|c| c.id.clone()).collect()),
+            (Subject::AdAccount { only, .. }, None) if only.is_empty() => None,
+            (Subject::AdAccount { only, .. }, None) => Some(only.clone()),
+            (Subject::Campaign(id), None) => Some(vec![id.clone()]),
+        }
+    }
+
+    /// The queries that answer one question for one window, with the fewest calls.
+    ///
+    /// `rows` is how many rows the last answer without a filter had, if there was one. No query at
+    /// all means that there is nothing to ask about: the answer is known to be empty. `None` means
+    /// that the question cannot be asked so that the answer would be true.
+    pub fn queries(
+        &self,
+        window: &Window,
+        question: Question,
+        listing: Option<&Listing>,
+        rows: Option<usize>,
+    ) -> Option<Vec<Query>> {
+        let ask = |node: Node, level: Option<Level>, campaigns: &[ObjectId]| Query {
+            node,
+            level,
+            rows: self.level,
+            dates: window.dates,
+            question,
+            columns: self.columns.clone(),
+            campaigns: campaigns.to_vec(),
+        };
+        let account = match &self.subject {
+            Subject::AdAccount { id, .. } => Node::AdAccount(id.clone()),
+            Subject::Campaign(id) => {
+                // At level campaign the node decides: the id may be an ad's.
+                let level = (self.level != Level::Campaign).then_some(self.level);
+                return Some(vec![ask(Node::Object(id.clone()), level, &[])]);
+            }
+        };
+        let Some(campaigns) = self.campaigns(listing) else {
+            return Some(Vec::new());
+        };
+        if campaigns.is_empty() {
+            return Some(Vec::new());
+        }
+        if self.level == Level::Account {
+            // An account's actions are those of its ordinary campaigns too.
+            return match (campaigns.len() <= IDS_A_WHOLE_FILTER, question) {
+                (true, _) => Some(vec![ask(account, Some(self.level), &campaigns)]),
+                (false, Question::Delivery) => Some(vec![ask(account, Some(self.level), &[])]),
+                (false, Question::Conversions) => None,
+            };
+        }
+        let filtered = filtered_calls(campaigns.len(), listing);
+        let unfiltered = rows.or(listing.map(|l| l.rows)).map(|rows| rows.div_ceil(PAGE_SIZE).max(1));
+        Some(match unfiltered {
+            Some(unfiltered) if unfiltered <= filtered => vec![ask(account, Some(self.level), &[])],
+            _ => campaigns
+                .chunks(IDS_A_FILTER)
+                .map(|chunk| ask(account.clone(), Some(self.level), chunk))
+                .collect(),
+        })
+    }
+}
+
+/// The calls that `campaign.id IN` filters cost: one a chunk, or more where the chunks' rows pass
+/// a page.
+fn filtered_calls(campaigns: usize, listing: Option<&Listing>) -> usize {
+    let members = listing.map_or(campaigns, |l| l.members.len());
+    campaigns.div_ceil(IDS_A_FILTER).max(members.div_ceil(PAGE_SIZE))
+}
+
+impl Node {
+    /// The path segment that names it.
+    pub fn path(&self) -> String {
+        match self {
+            Self::AdAccount(id) => id.to_string(),
+            Self::Object(id) => id.to_string(),
+        }
+    }
+}

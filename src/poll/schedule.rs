@@ -1,0 +1,128 @@
+//! When the next poll of a source and window is due: arithmetic alone.
+
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::fault::Reason;
+
+/// How long a refused token or a forbidden source is left alone at first.
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long a throttled scope is left alone at first, where no header says how long.
+/// Source: the shortest block that Meta documents is a minute, the usual one five.
+const THROTTLED_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// The place of a source and window in its interval, by a hash of its name: it stays the same
+/// after a restart, and spreads many of them evenly.
+pub(super) fn phase(business: &str, source: &str, window: &str, interval: Duration) -> Duration {
+    let mut hasher = Fnv::default();
+    (business, source, window).hash(&mut hasher);
+    // The upper bits are the better mixed ones.
+    let share = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
+    interval.mul_f64(share)
+}
+
+/// The next moment of that phase that is at least half an interval after `now`: a first poll at
+/// start is not followed by another at once.
+pub(super) fn next(now: Timestamp, phase: Duration, interval: Duration) -> Timestamp {
+    let earliest = now + interval / 2;
+    let (earliest_ns, phase_ns) = (earliest.as_nanosecond(), signed(phase));
+    let interval_ns = signed(interval).max(1);
+    let periods = (earliest_ns - phase_ns).div_euclid(interval_ns) + 1;
+    Timestamp::from_nanosecond(periods * interval_ns + phase_ns).unwrap_or(earliest)
+}
+
+/// How long to leave alone what failed `failures` times in a row.
+pub(super) fn pause(reason: Reason, failures: u32, interval: Duration, backoff_max: Duration) -> Duration {
+    let doubled = |first: Duration| first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+    match reason {
+        Reason::Denied | Reason::Forbidden => doubled(FIRST_PAUSE.min(backoff_max)).min(backoff_max),
+        Reason::Throttled => doubled(THROTTLED_PAUSE).min(backoff_max.max(THROTTLED_PAUSE)),
+        Reason::Rejected | Reason::Unavailable | Reason::Garbled | Reason::Panicked => {
+            doubled(interval).min(backoff_max.max(interval))
+        }
+    }
+}
+
+fn signed(duration: Duration) -> i128 {
+    i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)
+}
+
+/// FNV-1a with a final mix: the same on every machine and in every release, unlike std's hasher.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        mixed ^ (mixed >> 33)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::{next, pause, phase};
+    use crate::fault::Reason;
+
+    const QUARTER: Duration = Duration::from_secs(15 * 60);
+
+    #[test]
+    fn phases_are_stable_and_spread() {
+        assert_eq!(phase("acme", "act_1", "today", QUARTER), phase("acme", "act_1", "today", QUARTER));
+        let mut minutes = [0_u32; 15];
+        for source in 0..3_000 {
+            let phase = phase("acme", &format!("act_{source}"), "today", QUARTER);
+            assert!(phase < QUARTER);
+            minutes[usize::try_from(phase.as_secs() / 60).unwrap()] += 1;
+        }
+        assert!(minutes.iter().all(|count| (150..250).contains(count)), "{minutes:?}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_next_poll_keeps_phase_and_distance(
+            now in 1_600_000_000_i64..2_000_000_000,
+            interval in 1_u64..100_000,
+            share in 0.0_f64..1.0,
+        ) {
+            let now = Timestamp::from_second(now).unwrap();
+            let interval = Duration::from_secs(interval);
+            let phase = interval.mul_f64(share);
+            let due = next(now, phase, interval);
+            let wait = due.duration_since(now).unsigned_abs();
+            proptest::prop_assert!(due > now && wait >= interval / 2 && wait <= interval * 3 / 2);
+            let again = next(due, phase, interval);
+            proptest::prop_assert_eq!(again.duration_since(due).unsigned_abs(), interval);
+        }
+    }
+
+    #[test]
+    fn pauses_grow_to_their_limit() {
+        let pauses = |reason, limit| (1..=7).map(|n| pause(reason, n, QUARTER, limit).as_secs()).collect::<Vec<_>>();
+        assert_eq!(pauses(Reason::Denied, QUARTER), [30, 60, 120, 240, 480, 900, 900]);
+        assert_eq!(pauses(Reason::Denied, Duration::from_secs(5)), [5; 7]);
+        assert_eq!(pauses(Reason::Throttled, QUARTER)[..3], [300, 600, 900]);
+        assert_eq!(pauses(Reason::Unavailable, QUARTER), [900; 7]);
+        assert_eq!(pauses(Reason::Rejected, 4 * QUARTER)[..4], [900, 1800, 3600, 3600]);
+        assert_eq!(pause(Reason::Denied, u32::MAX, QUARTER, QUARTER), QUARTER);
+    }
+}

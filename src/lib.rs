@@ -2,3 +2,4 @@
 pub mod decimal;
 pub mod row;
 pub mod secret;
+pub mod simulator;

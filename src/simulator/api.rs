@@ -1,20 +1,21 @@
-//! One call from its first byte to its last: faults, token, quota, answer, headers, log.
+//! One call from start to end: faults, token, quota, answer, headers, log.
 //!
 //! This is where the parts meet; each rule is in its own file. Sockets are `server`'s.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Clock;
-use super::auth;
 use super::call::Call;
 use super::errors::{ApiError, trace_id};
-use super::routes;
+use super::faults::{Faults, Subject};
+use super::kinds::Kind;
 use super::usage::{Pretence, Usage};
-use super::world::World;
+use super::world::{Tier, World};
+use super::{Clock, auth, control, routes};
 
 /// Calls that the log keeps; a demo may run for weeks.
 const LOG_LENGTH: usize = 20_000;
@@ -23,6 +24,7 @@ const LOG_LENGTH: usize = 20_000;
 pub(super) struct Api {
     pub(super) world: RwLock<World>,
     pub(super) clock: Clock,
+    pub(super) faults: Mutex<Faults>,
     usage: Mutex<Usage>,
     log: Mutex<Log>,
 }
@@ -62,11 +64,29 @@ impl Request {
     }
 }
 
-/// What goes back over the socket.
+/// What goes back over the socket, and how.
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: String,
+    /// How long it is held back.
+    pub(super) delay: Duration,
+    pub(super) conduct: Conduct,
+}
+
+/// How bytes go over the socket.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Conduct {
+    /// As they should.
+    Proper,
+    /// The body ends in the middle, and the connection with it.
+    Cut,
+    /// The connection ends without an answer.
+    Reset,
+    /// Nothing ever comes.
+    Hang,
+    /// So many bytes come instead of the body.
+    Huge(u64),
 }
 
 impl Api {
@@ -74,6 +94,7 @@ impl Api {
         Self {
             world: RwLock::new(world),
             clock,
+            faults: Mutex::default(),
             usage: Mutex::default(),
             log: Mutex::default(),
         }
@@ -81,42 +102,59 @@ impl Api {
 
     /// The answer to a call.
     pub(super) fn answer(&self, call: &Call) -> Reply {
+        if control::concerns(&call.path) {
+            return control::answer(call, &mut lock(&self.faults));
+        }
         let now = (self.clock)();
         let number = self.number();
         let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
         let (version, id, edge) = call.parts();
         let trace = trace_id(world.seed, number);
-        let mut headers = vec![("x-fb-trace-id".to_owned(), trace.clone())];
-        let business = world
-            .tokens
-            .iter()
-            .find(|token| Some(token.text.as_str()) == auth::presented(call));
-        let account = world.find(id).map(|object| object.account());
+        let presented = auth::presented(call);
+        let mut tokens = world.tokens.iter();
+        let token = tokens.find(|token| Some(token.text.as_str()) == presented);
+        let object = world.find(id);
+        let account = object.map(|object| object.account());
+        let faults = lock(&self.faults).strike(&Subject {
+            call,
+            business: token.map(|token| token.business.as_str()),
+            account: account.map(|account| account.id),
+            endpoint: edge.unwrap_or_else(|| object.map_or(id, |object| object.level())),
+        });
+        let mut pretence = Pretence::default();
+        faults.iter().for_each(|fault| fault.pretend(&mut pretence));
         let insights = edge == Some("insights");
 
-        let answer = routes::answering(version).and_then(|(answering, warning)| {
+        let mut headers = vec![("x-fb-trace-id".to_owned(), trace.clone())];
+        let mut answer = routes::answering(version).and_then(|(answering, warning)| {
             headers.push(("facebook-api-version".to_owned(), answering));
-            if let Some(warning) = warning {
-                headers.push(("x-ad-api-version-warning".to_owned(), warning));
+            headers.extend(warning.map(|text| ("x-ad-api-version-warning".to_owned(), text)));
+            if let Some(error) = faults.iter().find_map(|fault| fault.error(call)) {
+                return Err(error);
             }
             if id == "debug_token" {
                 return auth::debug_token(&world, call, now);
             }
             let token = auth::check(&world, call, now)?;
             if let Some(account) = account {
+                let tier = pretence.tier.unwrap_or(account.tier);
+                let enforced = account.enforces_quota || pretence.tier == Some(Tier::Development);
                 let mut usage = lock(&self.usage);
-                let enforced = account.enforces_quota;
-                usage.count(&token.app, account, account.tier, enforced, insights, now)?;
+                usage.count(&token.app, account, tier, enforced, insights, now)?;
             }
             routes::answer(&world, token, call, now)
         });
+        match &mut answer {
+            Ok(answer) => faults
+                .iter()
+                .for_each(|fault| fault.bend(answer, call, number)),
+            Err(error) => {
+                let minutes = error.regain_minutes.unwrap_or(pretence.regain_minutes);
+                pretence.regain_minutes = minutes;
+            }
+        }
 
-        if let (Some(token), Some(account)) = (business, account) {
-            let regain = answer.as_ref().err().and_then(|error| error.regain_minutes);
-            let pretence = Pretence {
-                regain_minutes: regain.unwrap_or(0),
-                ..Pretence::default()
-            };
+        if let (Some(token), Some(account)) = (token, account) {
             let usage = lock(&self.usage);
             let told = usage.headers(&token.app, account, insights, now, &pretence);
             headers.extend(
@@ -124,13 +162,16 @@ impl Api {
                     .map(|(name, value)| (name.to_owned(), value)),
             );
         }
-        let reply = reply(answer, headers, &trace);
-        self.record(
-            call,
-            now,
-            business.map(|token| token.business.clone()),
-            reply.status,
-        );
+        let mut reply = reply(answer, headers, &trace);
+        faults
+            .iter()
+            .for_each(|fault: &Kind| fault.misbehave(&mut reply, &trace));
+        let status = match reply.conduct {
+            Conduct::Reset | Conduct::Hang => 0,
+            _ => reply.status,
+        };
+        let business = token.map(|token| token.business.clone());
+        self.record(call, now, business, status);
         reply
     }
 
@@ -162,37 +203,52 @@ impl Api {
     }
 }
 
-fn reply(
-    answer: Result<Value, ApiError>,
-    mut headers: Vec<(String, String)>,
-    trace: &str,
-) -> Reply {
-    let (status, body) = match answer {
-        Ok(answer) => (200, answer),
-        Err(error) => {
-            if error.code == 190 {
-                // Meta's own form, which is none that RFC 7235 knows.
-                let challenge = format!(
-                    "OAuth \"Facebook Platform\" \"invalid_token\" \"{}\"",
-                    error.message
-                );
-                headers.push(("www-authenticate".to_owned(), challenge));
-            }
-            (error.status, error.body(trace))
-        }
-    };
-    headers.push((
-        "content-type".to_owned(),
-        "application/json; charset=UTF-8".to_owned(),
-    ));
-    Reply {
-        status,
-        headers,
-        body: body.to_string(),
+impl Reply {
+    /// An answer of JSON.
+    pub(super) fn json(status: u16, body: &Value) -> Self {
+        let mut reply = Self {
+            status,
+            headers: Vec::new(),
+            body: String::new(),
+            delay: Duration::ZERO,
+            conduct: Conduct::Proper,
+        };
+        reply.replace(status, "application/json", body.to_string());
+        reply
+    }
+
+    /// Says something else, under the same headers.
+    pub(super) fn replace(&mut self, status: u16, media_type: &str, body: String) {
+        self.status = status;
+        self.body = body;
+        self.headers.retain(|(name, _)| name != "content-type");
+        self.header("content-type", &format!("{media_type}; charset=UTF-8"));
+    }
+
+    /// One header more.
+    pub(super) fn header(&mut self, name: &str, value: &str) {
+        self.headers.push((name.to_owned(), value.to_owned()));
     }
 }
 
+fn reply(answer: Result<Value, ApiError>, headers: Vec<(String, String)>, trace: &str) -> Reply {
+    let mut reply = match &answer {
+        Ok(answer) => Reply::json(200, answer),
+        Err(error) => Reply::json(error.status, &error.body(trace)),
+    };
+    reply.headers.extend(headers);
+    if let Err(ApiError {
+        code: 190, message, ..
+    }) = &answer
+    {
+        // Meta's own form, which is none that HTTP's grammar knows.
+        let challenge = format!("OAuth \"Facebook Platform\" \"invalid_token\" \"{message}\"");
+        reply.header("www-authenticate", &challenge);
+    }
+    reply
+}
+
 /// A panic while the lock was held leaves counts and logs as they were: good enough to go on.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

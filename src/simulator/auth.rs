@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::call::Call;
 use super::errors::ApiError;
-use super::world::{AdAccount, App, Object, Token, World};
+use super::object::Object;
+use super::world::{AdAccount, App, Token, World};
 
 /// Seconds for which a time-stamped proof counts.
 const PROOF_LIFE: i64 = 300;

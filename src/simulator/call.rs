@@ -15,6 +15,8 @@ pub(super) struct Call {
     /// Decoded names and values, in the order of the address, then of a form body.
     pub(super) query: Vec<(String, String)>,
     pub(super) bearer: Option<String>,
+    /// As it came; where it is a form, its pairs stand in `query` too.
+    pub(super) body: String,
     /// What the caller believes to be talking to; ready-made addresses are built on it.
     pub(super) host: String,
 }

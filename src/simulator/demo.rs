@@ -67,218 +67,78 @@ impl World {
     }
 }
 
+// Columns of `pace`: volume, price in millionths, clicks and purchases per thousand, basket.
+#[rustfmt::skip] // A table reads better in lines.
 fn aurora() -> AdAccount {
     let mut account = account(1_101, "Aurora Outdoor", "USD", "America/Los_Angeles", 1);
     account.campaigns = vec![
-        campaign(
-            11,
-            "Spring restock: \"trail & summit\"",
-            "2026-03-09",
-            &[
-                pace(190_000, 14_109, 97, 140, 8_333),
-                pace(120_000, 14_800, 88, 120, 7_900),
-            ],
-        ),
-        campaign(
-            12,
-            "Welcome series 👋",
-            "2026-03-16",
-            &[
-                pace(80_000, 13_000, 122, 210, 5_450),
-                pace(70_000, 13_000, 110, 190, 5_200),
-            ],
-        ),
-        campaign(
-            13,
-            r"Back in stock \ waders",
-            "2026-05-04",
-            &[pace(140_000, 15_900, 64, 48, 9_900)],
-        ),
-        ordinary(campaign(
-            14,
-            "Prospecting | Advantage+ shopping",
-            "2023-02-01",
-            &[pace(310_000, 8_200, 14, 160, 7_200)],
-        )),
-        ordinary(campaign(
-            15,
-            "Retargeting 30d",
-            "2024-01-15",
-            &[pace(90_000, 11_700, 21, 260, 7_700)],
-        )),
-        ended(
-            campaign(
-                16,
-                "Easter eggs 🥚",
-                "2026-03-12",
-                &[pace(60_000, 14_000, 80, 90, 4_900)],
-            ),
-            Status::Archived,
-            "2026-04-12",
-        ),
+        campaign(11, "Spring restock: \"trail & summit\"", "2026-03-09",
+            &[pace(190_000, 14_109, 97, 140, 8_333), pace(120_000, 14_800, 88, 120, 7_900)]),
+        campaign(12, "Welcome series 👋", "2026-03-16",
+            &[pace(80_000, 13_000, 122, 210, 5_450), pace(70_000, 13_000, 110, 190, 5_200)]),
+        campaign(13, r"Back in stock \ waders", "2026-05-04", &[pace(140_000, 15_900, 64, 48, 9_900)]),
+        ordinary(14, "Prospecting | Advantage+ shopping", "2023-02-01", pace(310_000, 8_200, 14, 160, 7_200)),
+        ordinary(15, "Retargeting 30d", "2024-01-15", pace(90_000, 11_700, 21, 260, 7_700)),
+        ended(16, "Easter eggs 🥚", "2026-03-12", Status::Archived, "2026-04-12", pace(60_000, 14_000, 80, 90, 4_900)),
     ];
     account
 }
 
+#[rustfmt::skip] // A table reads better in lines.
 fn outlet() -> AdAccount {
     let mut account = account(1_102, "Aurora Outlet", "USD", "America/New_York", 7);
     account.campaigns = vec![
-        campaign(
-            21,
-            "Clearance: last sizes",
-            "2026-03-23",
-            &[
-                pace(210_000, 16_800, 58, 30, 3_900),
-                pace(150_000, 16_200, 61, 36, 4_100),
-            ],
-        ),
-        campaign(
-            22,
-            "Members only 🎟️ early access",
-            "2026-06-01",
-            &[pace(95_000, 14_400, 131, 230, 6_800)],
-        ),
-        campaign(
-            23,
-            "Brand story (no shop)",
-            "2026-07-06",
-            &[pace(110_000, 13_600, 75, 0, 0)],
-        ),
-        ordinary(campaign(
-            24,
-            "Catalogue sales",
-            "2025-03-10",
-            &[pace(260_000, 7_900, 12, 120, 5_600)],
-        )),
+        campaign(21, "Clearance: last sizes", "2026-03-23",
+            &[pace(210_000, 16_800, 58, 30, 3_900), pace(150_000, 16_200, 61, 36, 4_100)]),
+        campaign(22, "Members only 🎟️ early access", "2026-06-01", &[pace(95_000, 14_400, 131, 230, 6_800)]),
+        campaign(23, "Brand story (no shop)", "2026-07-06", &[pace(110_000, 13_600, 75, 0, 0)]),
+        ordinary(24, "Catalogue sales", "2025-03-10", pace(260_000, 7_900, 12, 120, 5_600)),
     ];
     account
 }
 
+#[rustfmt::skip] // A table reads better in lines.
 fn nordlicht() -> AdAccount {
     let mut account = account(1_201, "Nordlicht Leuchten", "EUR", "Europe/Berlin", 47);
-    let mut mixed = campaign(
-        33,
-        "A/B: Klick gegen View",
-        "2026-08-03",
-        &[
-            pace(70_000, 21_500, 93, 110, 7_450),
-            pace(70_000, 21_500, 91, 118, 7_450),
-        ],
-    );
+    let mut mixed = campaign(33, "A/B: Klick gegen View", "2026-08-03",
+        &[pace(70_000, 21_500, 93, 110, 7_450), pace(70_000, 21_500, 91, 118, 7_450)]);
     mixed.adsets[1].attribution_setting = "1d_click".to_owned();
     account.campaigns = vec![
-        campaign(
-            31,
-            "Herbstaktion „Licht an!“",
-            "2026-03-30",
-            &[
-                pace(130_000, 21_900, 82, 105, 11_900),
-                pace(105_000, 22_400, 79, 96, 12_500),
-            ],
-        ),
-        campaign(
-            32,
-            "Warenkorb-Erinnerung",
-            "2026-04-20",
-            &[pace(60_000, 19_700, 148, 290, 13_200)],
-        ),
+        campaign(31, "Herbstaktion „Licht an!“", "2026-03-30",
+            &[pace(130_000, 21_900, 82, 105, 11_900), pace(105_000, 22_400, 79, 96, 12_500)]),
+        campaign(32, "Warenkorb-Erinnerung", "2026-04-20", &[pace(60_000, 19_700, 148, 290, 13_200)]),
         mixed,
-        ended(
-            campaign(
-                34,
-                "Sommerschluss 2026",
-                "2026-06-15",
-                &[pace(120_000, 21_000, 84, 99, 8_900)],
-            ),
-            Status::Paused,
-            "2026-08-31",
-        ),
-        campaign(
-            35,
-            "Bestandskunden (seit 2025)",
-            "2025-11-03",
-            &[pace(65_000, 20_300, 102, 170, 9_400)],
-        ),
-        ordinary(campaign(
-            36,
-            "Traffic – Katalog",
-            "2024-09-02",
-            &[pace(180_000, 9_100, 16, 60, 8_800)],
-        )),
+        ended(34, "Sommerschluss 2026", "2026-06-15", Status::Paused, "2026-08-31", pace(120_000, 21_000, 84, 99, 8_900)),
+        campaign(35, "Bestandskunden (seit 2025)", "2025-11-03", &[pace(65_000, 20_300, 102, 170, 9_400)]),
+        ordinary(36, "Traffic – Katalog", "2024-09-02", pace(180_000, 9_100, 16, 60, 8_800)),
     ];
     account
 }
 
+#[rustfmt::skip] // A table reads better in lines.
 fn hinode() -> AdAccount {
     let mut account = account(1_301, "日の出コスメ", "JPY", "Asia/Tokyo", 77);
-    let mut direct = campaign(
-        43,
-        "お友だち限定クーポン",
-        "2026-05-18",
-        &[pace(115_000, 1_900_000, 118, 180, 4_980)],
-    );
+    let mut direct = campaign(43, "お友だち限定クーポン", "2026-05-18", &[pace(115_000, 1_900_000, 118, 180, 4_980)]);
     direct.is_direct_send = true;
     account.campaigns = vec![
-        campaign(
-            41,
-            "秋の新作コレクション 🍁",
-            "2026-03-19",
-            &[
-                pace(160_000, 2_100_000, 86, 130, 6_480),
-                pace(90_000, 2_200_000, 90, 125, 6_900),
-            ],
-        ),
-        campaign(
-            42,
-            "ポイント2倍デー",
-            "2026-04-06",
-            &[pace(75_000, 2_000_000, 109, 60, 3_300)],
-        ),
+        campaign(41, "秋の新作コレクション 🍁", "2026-03-19",
+            &[pace(160_000, 2_100_000, 86, 130, 6_480), pace(90_000, 2_200_000, 90, 125, 6_900)]),
+        campaign(42, "ポイント2倍デー", "2026-04-06", &[pace(75_000, 2_000_000, 109, 60, 3_300)]),
         direct,
-        ordinary(campaign(
-            44,
-            "リターゲティング",
-            "2025-06-02",
-            &[pace(140_000, 1_100_000, 18, 150, 5_800)],
-        )),
+        ordinary(44, "リターゲティング", "2025-06-02", pace(140_000, 1_100_000, 18, 150, 5_800)),
     ];
     account
 }
 
+#[rustfmt::skip] // A table reads better in lines.
 fn kereru() -> AdAccount {
     let mut account = account(1_401, "Kererū Coffee", "NZD", "Pacific/Auckland", 97);
     account.campaigns = vec![
-        campaign(
-            51,
-            "Tuesday roast drop ☕",
-            "2026-04-13",
-            &[
-                pace(85_000, 24_000, 107, 190, 5_900),
-                pace(65_000, 23_500, 112, 205, 5_600),
-            ],
-        ),
-        campaign(
-            52,
-            "Win-back: 90 days quiet",
-            "2026-09-07",
-            &[pace(55_000, 25_500, 49, 40, 5_100)],
-        ),
-        campaign(
-            53,
-            "عرض نهاية الأسبوع",
-            "2026-10-05",
-            &[pace(60_000, 23_900, 95, 150, 6_200)],
-        ),
-        ended(
-            campaign(
-                54,
-                "Filter test 100% off?",
-                "2026-10-12",
-                &[pace(50_000, 24_000, 90, 100, 5_000)],
-            ),
-            Status::Paused,
-            "2026-11-08",
-        ),
+        campaign(51, "Tuesday roast drop ☕", "2026-04-13",
+            &[pace(85_000, 24_000, 107, 190, 5_900), pace(65_000, 23_500, 112, 205, 5_600)]),
+        campaign(52, "Win-back: 90 days quiet", "2026-09-07", &[pace(55_000, 25_500, 49, 40, 5_100)]),
+        campaign(53, "عرض نهاية الأسبوع", "2026-10-05", &[pace(60_000, 23_900, 95, 150, 6_200)]),
+        ended(54, "Filter test 100% off?", "2026-10-12", Status::Paused, "2026-11-08", pace(50_000, 24_000, 90, 100, 5_000)),
     ];
     account
 }
@@ -348,18 +208,25 @@ fn campaign(number: u64, name: &str, created: &str, paces: &[Pace]) -> Campaign 
     }
 }
 
-fn ordinary(campaign: Campaign) -> Campaign {
+fn ordinary(number: u64, name: &str, created: &str, pace: Pace) -> Campaign {
     Campaign {
         is_message: false,
-        ..campaign
+        ..campaign(number, name, created, &[pace])
     }
 }
 
-fn ended(campaign: Campaign, status: Status, last_day: &str) -> Campaign {
+fn ended(
+    number: u64,
+    name: &str,
+    created: &str,
+    status: Status,
+    last_day: &str,
+    pace: Pace,
+) -> Campaign {
     Campaign {
         status,
         last_day: last_day.parse::<Date>().ok(),
-        ..campaign
+        ..campaign(number, name, created, &[pace])
     }
 }
 

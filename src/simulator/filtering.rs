@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::call::{Call, plain};
 use super::errors::ApiError;
-use super::world::Object;
+use super::object::Object;
 
 /// A read `filtering` parameter.
 #[derive(Debug, Default)]
@@ -88,10 +88,8 @@ impl Filter {
     pub(super) fn admits(&self, object: Object<'_>) -> bool {
         self.conditions.iter().all(|condition| {
             let subject = match condition.subject.as_str() {
-                "campaign" => ancestor(object, "campaign"),
-                "adset" => ancestor(object, "adset"),
-                "ad" => ancestor(object, "ad"),
-                _ => Some(object),
+                "" => Some(object),
+                level => object.ancestor(level),
             };
             subject.is_none_or(|subject| condition.holds(subject))
         })
@@ -108,7 +106,7 @@ impl Filter {
 impl Condition {
     fn holds(&self, object: Object<'_>) -> bool {
         if self.attribute == "id" {
-            let found = self.ids.binary_search(&id(object)).is_ok();
+            let found = self.ids.binary_search(&object.id()).is_ok();
             match self.operator.as_str() {
                 "IN" | "EQUAL" => return found,
                 "NOT_IN" | "NOT_EQUAL" => return !found,
@@ -116,8 +114,8 @@ impl Condition {
             }
         }
         let text = match self.attribute.as_str() {
-            "id" => id(object).to_string(),
-            "name" => name(object).to_owned(),
+            "id" => object.id().to_string(),
+            "name" => object.name().to_owned(),
             "effective_status" => object.effective_status().to_owned(),
             "configured_status" => object.configured_status().to_owned(),
             _ => object
@@ -142,39 +140,6 @@ impl Condition {
             "ENDS_WITH" => any(&|value| folded(text).ends_with(&folded(value))),
             _ => return None,
         })
-    }
-}
-
-/// The object's id as a number.
-pub(super) fn id(object: Object<'_>) -> u64 {
-    match object {
-        Object::Account(account) => account.id,
-        Object::Campaign(_, campaign) => campaign.id,
-        Object::AdSet(_, _, adset) => adset.id,
-        Object::Ad(.., ad) => ad.id,
-    }
-}
-
-/// The object's name.
-pub(super) fn name(object: Object<'_>) -> &str {
-    match object {
-        Object::Account(account) => &account.name,
-        Object::Campaign(_, campaign) => &campaign.name,
-        Object::AdSet(_, _, adset) => &adset.name,
-        Object::Ad(.., ad) => &ad.name,
-    }
-}
-
-/// The object itself or what it lies in, of that kind.
-pub(super) fn ancestor<'w>(object: Object<'w>, level: &str) -> Option<Object<'w>> {
-    let account = object.account();
-    match level {
-        "campaign" => object.campaign().map(|c| Object::Campaign(account, c)),
-        "adset" => object
-            .campaign()
-            .zip(object.adset())
-            .map(|(campaign, adset)| Object::AdSet(account, campaign, adset)),
-        _ => (object.level() == level).then_some(object),
     }
 }
 

@@ -12,8 +12,9 @@ use super::dates::{self, Range};
 use super::errors::ApiError;
 use super::fields::{self, Row};
 use super::filtering::Filter;
+use super::object::Object;
 use super::paging::Wanted;
-use super::world::{AdAccount, Campaign, Object, decimals};
+use super::world::{AdAccount, Campaign, decimals};
 
 const LEVELS: [&str; 4] = ["account", "campaign", "adset", "ad"];
 

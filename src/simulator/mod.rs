@@ -4,22 +4,29 @@
 //! error there cannot cancel itself here. Its world is a pure function of a seed and of the time
 //! that a clock hands in; it never reads the wall clock itself.
 //!
-//! The world: `world` (who is in it), `demo` (the ones to show and to measure with), `curve`
+//! The world: `world` (who is in it), `object` (one of them), `demo` (the ones to show and to measure with), `curve`
 //! (the numbers over time). The dialect: `call`, `routes`, `nodes`, `insights` with `dates`,
-//! `filtering`, `fields` and `paging`; `auth`, `usage`, `errors`. The house: `api` (one call from
-//! start to end), `server` (sockets).
+//! `filtering`, `fields` and `paging`; `auth`, `usage`, `errors`. Its failures: `faults` (which
+//! strike whom), `kinds`, `misconduct` (what they do), `flow` (bodies that break), `control` (setting them
+//! over HTTP). The house: `api` (one call from start to end), `server` (sockets).
 
 mod api;
 mod auth;
 mod call;
+mod control;
 mod curve;
 mod dates;
 mod demo;
 mod errors;
+mod faults;
 mod fields;
 mod filtering;
+mod flow;
 mod insights;
+mod kinds;
+mod misconduct;
 mod nodes;
+mod object;
 mod paging;
 mod routes;
 mod server;
@@ -39,6 +46,8 @@ use tokio::task::JoinHandle;
 pub use api::Request;
 pub use curve::Pace;
 pub use demo::DEMO_TOKEN;
+pub use faults::Fault;
+pub use kinds::KINDS;
 pub use world::{Ad, AdAccount, AdSet, App, Campaign, Status, Tier, Token, World};
 
 /// Where the simulator has the time from.
@@ -86,6 +95,11 @@ impl Simulator {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         change(&mut world);
+    }
+
+    /// Lets these go wrong from now on, and nothing else; none ends all faults.
+    pub fn set_faults(&self, faults: Vec<Fault>) {
+        api::lock(&self.api.faults).replace(faults);
     }
 
     /// The latest calls, oldest first; the log is bounded.

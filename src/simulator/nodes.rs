@@ -7,9 +7,9 @@ use jiff::{Timestamp, Zoned};
 use serde_json::{Map, Value, json};
 
 use super::errors::ApiError;
-use super::filtering::{ancestor, id, name};
 use super::insights;
-use super::world::{Object, decimals};
+use super::object::Object;
+use super::world::decimals;
 
 /// One asked field, with what was asked inside of it.
 #[derive(Debug, PartialEq)]
@@ -81,7 +81,7 @@ pub(super) fn spell(
 pub(super) fn node_id(object: Object<'_>) -> String {
     match object {
         Object::Account(account) => format!("act_{}", account.id),
-        _ => id(object).to_string(),
+        _ => object.id().to_string(),
     }
 }
 
@@ -106,7 +106,8 @@ fn expanded(
     if !matches!(edge, "campaign" | "adset") || edge == object.level() {
         return Ok(None);
     }
-    ancestor(object, edge)
+    object
+        .ancestor(edge)
         .map(|parent| spell(seed, parent, &inner, now))
         .transpose()
 }
@@ -126,7 +127,7 @@ fn shared(object: Object<'_>, field: &str) -> Option<Value> {
     let account = object.account();
     Some(match field {
         "id" => node_id(object).into(),
-        "name" => name(object).into(),
+        "name" => object.name().into(),
         "account_id" => account.id.to_string().into(),
         _ if matches!(object, Object::Account(_)) => return None,
         "status" | "configured_status" => object.configured_status().into(),

@@ -11,8 +11,9 @@ use super::errors::ApiError;
 use super::filtering::Filter;
 use super::insights;
 use super::nodes;
+use super::object::Object;
 use super::paging::Wanted;
-use super::world::{Object, Token, World};
+use super::world::{Token, World};
 
 /// The version that answers when a call names none, and the oldest one still alive.
 pub(super) const NEWEST: &str = "v26.0";

@@ -2,12 +2,12 @@
 //!
 //! HTTP/1.1 with keep-alive. Everything ends when the handle is dropped, hanging calls included.
 
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST};
 use hyper::service::service_fn;
@@ -16,8 +16,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::api::{Api, Reply};
+use super::api::{Api, Conduct, Reply};
 use super::call::{Call, pairs};
+use super::control;
+use super::flow::Flow;
 
 /// A form body is a handful of parameters; filters of many ids are the longest.
 const LONGEST_BODY: usize = 1 << 20;
@@ -56,12 +58,16 @@ async fn connection(stream: TcpStream, api: Arc<Api>) {
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    api: Arc<Api>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, api: Arc<Api>) -> io::Result<Response<Flow>> {
     let call = read(request).await;
-    Ok(response(api.answer(&call)))
+    let reply = api.answer(&call);
+    tokio::time::sleep(reply.delay).await;
+    match reply.conduct {
+        // The error ends the connection before a byte of an answer.
+        Conduct::Reset => Err(io::Error::other("reset on purpose")),
+        Conduct::Hang => std::future::pending().await,
+        _ => Ok(response(reply)),
+    }
 }
 
 async fn read(request: Request<Incoming>) -> Call {
@@ -71,25 +77,41 @@ async fn read(request: Request<Incoming>) -> Call {
         value.to_str().ok().map(str::to_owned)
     };
     let mut query = pairs(head.uri.query().unwrap_or(""));
-    if let Ok(body) = Limited::new(body, LONGEST_BODY).collect().await {
-        query.extend(pairs(&String::from_utf8_lossy(&body.to_bytes())));
+    let path = head.uri.path().to_owned();
+    let collected = Limited::new(body, LONGEST_BODY).collect().await;
+    let bytes = collected.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = String::from_utf8_lossy(&bytes).into_owned();
+    if !control::concerns(&path) {
+        query.extend(pairs(&body));
     }
     Call {
         method: head.method.to_string(),
-        path: head.uri.path().to_owned(),
+        path,
         query,
+        body,
         bearer: header(AUTHORIZATION)
             .and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned)),
         host: header(HOST).unwrap_or_default(),
     }
 }
 
-fn response(reply: Reply) -> Response<Full<Bytes>> {
+fn response(reply: Reply) -> Response<Flow> {
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
         response = response.header(name, value);
     }
+    let body = Bytes::from(reply.body);
+    let flow = match reply.conduct {
+        Conduct::Huge(left) => Flow::Huge { left },
+        Conduct::Cut => Flow::Cut {
+            half: body.slice(..body.len() / 2),
+            promised: body.len() as u64,
+            waited: false,
+        },
+        _ => Flow::Whole(body),
+    };
+    // Only a header that is none can fail here, and a fault's text may hold such a one.
     response
-        .body(Full::new(Bytes::from(reply.body)))
-        .unwrap_or_default()
+        .body(flow)
+        .unwrap_or_else(|_| Response::new(Flow::Whole(Bytes::new())))
 }

@@ -52,7 +52,7 @@ impl Calls {
 }
 
 /// What the headers are to say instead of the truth.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Pretence {
     /// Percent, in the headers that are named (all where none is).
     pub(super) percent: Option<u64>,

@@ -110,7 +110,11 @@ impl Api {
         let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
         let (version, id, edge) = call.parts();
         let trace = trace_id(world.seed, number);
-        let presented = auth::presented(call);
+        // Who asks about a token is the app; whose business it is, the token tells.
+        let presented = match id {
+            "debug_token" => call.param("input_token"),
+            _ => auth::presented(call),
+        };
         let mut tokens = world.tokens.iter();
         let token = tokens.find(|token| Some(token.text.as_str()) == presented);
         let object = world.find(id);
@@ -125,7 +129,11 @@ impl Api {
         faults.iter().for_each(|fault| fault.pretend(&mut pretence));
         let insights = edge == Some("insights");
 
-        let mut headers = vec![("x-fb-trace-id".to_owned(), trace.clone())];
+        let mut headers = vec![
+            ("x-fb-trace-id".to_owned(), trace.clone()),
+            ("x-fb-request-id".to_owned(), trace_id(!world.seed, number)),
+            ("x-fb-rev".to_owned(), "1042317789".to_owned()),
+        ];
         let mut answer = routes::answering(version).and_then(|(answering, warning)| {
             headers.push(("facebook-api-version".to_owned(), answering));
             headers.extend(warning.map(|text| ("x-ad-api-version-warning".to_owned(), text)));

@@ -18,7 +18,9 @@ pub(super) struct ApiError {
     pub(super) message: String,
     pub(super) transient: bool,
     /// Title and text for people, in Meta's case localised.
-    pub(super) user: Option<(String, String)>,
+    pub(super) user: Option<(&'static str, &'static str)>,
+    /// More for programs: an object, or the text of one.
+    pub(super) data: Option<Box<Value>>,
     /// Minutes until access is regained, which the usage headers then tell.
     pub(super) regain_minutes: Option<u64>,
 }
@@ -33,6 +35,7 @@ impl ApiError {
             message: message.into(),
             transient: false,
             user: None,
+            data: None,
             regain_minutes: None,
         }
     }
@@ -59,9 +62,16 @@ impl ApiError {
         Self { kind, ..self }
     }
 
-    pub(super) fn user(self, title: &str, text: &str) -> Self {
+    pub(super) fn user(self, title: &'static str, text: &'static str) -> Self {
         Self {
-            user: Some((title.to_owned(), text.to_owned())),
+            user: Some((title, text)),
+            ..self
+        }
+    }
+
+    pub(super) fn data(self, data: Value) -> Self {
+        Self {
+            data: Some(Box::new(data)),
             ..self
         }
     }
@@ -124,9 +134,12 @@ impl ApiError {
         if self.transient || self.user.is_some() {
             error["is_transient"] = self.transient.into();
         }
-        if let Some((title, text)) = &self.user {
-            error["error_user_title"] = title.as_str().into();
-            error["error_user_msg"] = text.as_str().into();
+        if let Some(data) = &self.data {
+            error["error_data"] = Value::clone(data);
+        }
+        if let Some((title, text)) = self.user {
+            error["error_user_title"] = title.into();
+            error["error_user_msg"] = text.into();
         }
         json!({ "error": error })
     }

@@ -146,7 +146,10 @@ impl Kind {
             "html" => Self::Body("html"),
             "error_in_200" => Self::Body("error"),
             "deep" => Self::Body("deep"),
-            "huge" => Self::Conduct(Conduct::Huge(words.number::<u64>("", Some(4096))? << 20)),
+            "huge" => {
+                let mebibytes: u64 = words.number("", Some(4096))?;
+                Self::Conduct(Conduct::Huge(mebibytes.saturating_mul(1 << 20)))
+            }
             "shape" => Self::Shape,
             "figures" => Self::Figures {
                 value: words.text("")?,

@@ -34,6 +34,8 @@ impl Kind {
     pub(super) fn error(&self, call: &Call) -> Option<ApiError> {
         Some(match self {
             Self::Throttled { code, minutes, .. } => throttled(*code).regain(*minutes),
+            // The app may still ask about a dead token.
+            Self::Denied(_) if call.parts().1 == "debug_token" => return None,
             Self::Denied(102) => ApiError::new(102, "Session key invalid or no longer valid"),
             Self::Denied(subcode) => denied(*subcode),
             Self::Forbidden(33) => ApiError::unsupported(&call.method, call.parts().1),
@@ -79,6 +81,12 @@ impl Kind {
     /// Bends a good answer.
     pub(super) fn bend(&self, answer: &mut Value, call: &Call, number: u64) {
         match self {
+            Self::Denied(subcode) if call.parts().1 == "debug_token" => {
+                let ApiError { code, message, .. } = denied(*subcode);
+                answer["data"]["is_valid"] = false.into();
+                answer["data"]["error"] =
+                    json!({ "code": code, "message": message, "subcode": subcode });
+            }
             Self::RepeatingCursor => lead_on(answer, call, 0),
             Self::EndlessPages if answer["paging"]["next"].is_null() => {
                 let place = usize::try_from(number).unwrap_or(0);
@@ -214,7 +222,10 @@ fn throttled(code: u32) -> ApiError {
     match code {
         4 => error.subcode(1_504_022),
         613 => error.subcode(1_487_742),
-        17 | 80_000..=80_014 => error.subcode(2_446_079).user(
+        17 | 80_000..=80_014 => error
+            // Meta also sends this member as text.
+            .data("{\"blame_field_specs\":[[\"\"]]}".into())
+            .subcode(2_446_079).user(
             "Ad Account Has Too Many API Calls",
             "There have been too many calls from this ad-account. Please wait a bit and try again.",
         ),
@@ -251,7 +262,9 @@ fn rejected(code: u32) -> ApiError {
         100 => "(#100) Invalid parameter",
         _ => "The call cannot be answered",
     };
-    ApiError::new(code, message).status(if code == 803 { 404 } else { 400 })
+    ApiError::new(code, message)
+        .status(if code == 803 { 404 } else { 400 })
+        .data(json!({ "blame_field_specs": [["fields"]] }))
 }
 
 fn too_large(code: u32) -> ApiError {

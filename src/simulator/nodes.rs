@@ -66,7 +66,8 @@ pub(super) fn spell(
         );
         match value {
             Some(Value::Null) => {}
-            Some(value) => {
+            Some(mut value) => {
+                trim(&mut value, field);
                 // `adsets.limit(50)` comes back as `adsets`.
                 let name = field.name.split('.').next().unwrap_or(field.name);
                 node.insert(name.to_owned(), value);
@@ -119,6 +120,22 @@ pub(super) fn listed(object: Object<'_>, edge: &str) -> Option<&'static str> {
         (Object::Account(_) | Object::Campaign(..), "adsets") => Some("adset"),
         (Object::Account(_) | Object::Campaign(..) | Object::AdSet(..), "ads") => Some("ad"),
         _ => None,
+    }
+}
+
+/// Leaves of an object's members those that were asked for; of a creative, the id by default.
+fn trim(value: &mut Value, field: &Field<'_>) {
+    let asked = field.inner.or((field.name == "creative").then_some("id"));
+    if let (Some(members), Some(asked)) = (value.as_object_mut(), asked) {
+        // Lists, and objects that were spelled by their own fields, are as asked already.
+        let outermost = |name: &String| {
+            read(asked).is_ok_and(|fields| {
+                fields
+                    .iter()
+                    .any(|field| field.name.split('.').next() == Some(name))
+            })
+        };
+        members.retain(|name, _| name == "id" || name == "data" || outermost(name));
     }
 }
 
@@ -177,7 +194,7 @@ fn own(seed: u64, object: Object<'_>, field: &str, now: Timestamp) -> Option<Val
         Object::Ad(_, campaign, adset, ad) => Some(match field {
             "campaign_id" => campaign.id.to_string().into(),
             "adset_id" => adset.id.to_string().into(),
-            "creative" | "creative{actor_id}" => json!({
+            "creative" => json!({
                 "id": (ad.id + 7).to_string(),
                 "actor_id": (ad.id / 3).to_string(),
             }),

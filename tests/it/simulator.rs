@@ -203,6 +203,34 @@ async fn campaigns_that_differ_answer_differently() {
 }
 
 #[tokio::test]
+async fn nodes_bring_what_was_asked_for_and_the_id() {
+    let simulator = demo().await;
+    let fields =
+        "fields=campaign%7Bname%7D,adset%7Bpromoted_object%7Bpixel_id%7D,daily_budget%7D,creative";
+    let ad = get(&simulator, &format!("120210000000031101?{fields}")).await;
+    let expected = json!({
+        "id": "120210000000031101",
+        "campaign": {"id": HERBST, "name": "Herbstaktion „Licht an!“"},
+        "adset": {
+            "id": "120210000000031100",
+            "daily_budget": "342000",
+            "promoted_object": {"pixel_id": "17172857142861571"},
+        },
+        "creative": {"id": "120210000000031108"},
+    });
+    assert_eq!(ad.json(), expected);
+    let fields = "fields=created_time,stop_time,daily_budget,adsets.limit(1)%7Bname%7D";
+    let ended = get(&simulator, &format!("120210000000034000?{fields}")).await;
+    let expected = json!({
+        "id": "120210000000034000",
+        "created_time": "2026-06-15T11:49:54+0200",
+        "stop_time": "2026-09-01T00:00:00+0200",
+        "adsets": {"data": [{"id": "120210000000034100", "name": "Subscribers"}]},
+    });
+    assert_eq!(ended.json(), expected);
+}
+
+#[tokio::test]
 async fn archived_campaigns_are_listed_only_when_asked_for() {
     let simulator = demo().await;
     let path = "act_10150000000001101/campaigns?fields=effective_status,name&limit=100";
@@ -337,6 +365,10 @@ async fn debug_token_is_for_the_app() {
             .status,
         400
     );
+    set(&simulator, "denied=460@business:everyone").await;
+    let told = send(&simulator, "GET", &target, app, "").await.json();
+    assert_eq!(told["data"]["error"]["subcode"], 460);
+    simulator.set_faults(Vec::new());
     simulator.update_world(|world| world.tokens[0].expires_at = 1_700_000_000);
     let told = send(&simulator, "GET", &target, app, "").await.json();
     assert_eq!(told["data"]["is_valid"], false);

@@ -11,17 +11,26 @@
 
 pub mod decimal;
 pub mod fault;
-pub mod row;
 pub mod listing;
+pub mod row;
 pub mod secret;
 
 pub mod config;
+pub mod exposition;
 pub mod plan;
 pub mod snapshot;
-pub mod exposition;
 
+pub mod beat;
 pub mod config_file;
 pub mod graph;
+pub mod http;
+pub mod process;
 pub mod secret_store;
+pub mod simulator;
 
 pub mod poll;
+
+pub mod app;
+pub mod cli;
+pub mod commands;
+pub mod logging;

@@ -1,2 +1,77 @@
-//! Skeleton.
-fn main() {}
+//! The process: reads arguments, starts logging, waits for signals, exits.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use marketing_messages_exporter::cli::{Cli, Command};
+use marketing_messages_exporter::commands::{Failure, check, demo, once, serve};
+use marketing_messages_exporter::logging;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let started = logging::start(cli.flags.log_level, cli.flags.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ended = match (started, runtime) {
+        (Ok(()), Ok(runtime)) => runtime.block_on(run(cli)),
+        (Err(error), _) => Err(Failure::Failed(format!("logging: {error}"))),
+        (_, Err(error)) => Err(Failure::Failed(format!("threads: {error}"))),
+    };
+    match ended {
+        Ok(code) => code,
+        Err(failure) => {
+            // Whoever started it reads this, in whichever format the logs are.
+            eprintln!("{failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let flags = &cli.flags;
+    match &cli.command {
+        None => serve::run(flags, stop()?).await?,
+        Some(Command::Demo(options)) => demo::run(flags, options, stop()?, print).await?,
+        Some(Command::Check(options)) => print(&check::run(flags, options)?)?,
+        Some(Command::Once) => {
+            let (page, succeeded) = once::run(flags).await?;
+            print(&page)?;
+            if !succeeded {
+                return Ok(ExitCode::from(1));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what was asked for. A reader that has had enough (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Until the first SIGTERM or SIGINT; a second one ends the process at once.
+fn stop() -> Result<impl Future<Output = ()>, Failure> {
+    let failed = |error| Failure::Failed(format!("signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut next = async move || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    Ok(async move {
+        next().await;
+        tokio::spawn(async move {
+            next().await;
+            std::process::abort();
+        });
+    })
+}

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::exposition::Page;
-use crate::poll::clock;
 use crate::snapshot::{Known, WindowKnown};
 
 /// Nothing is loaded from anywhere; only the style below is believed.
@@ -21,7 +22,7 @@ td.n{white-space:nowrap}.up{color:var(--good)}.down{color:var(--bad)}small{opaci
 ";
 
 /// The page as HTML.
-pub(super) fn html(page: &Page, telemetry_path: &str) -> String {
+pub(super) fn html(page: &Page, telemetry_path: &str, now: Timestamp) -> String {
     let mut html = String::with_capacity(4096);
     let version = env!("CARGO_PKG_VERSION");
     let path = escaped(telemetry_path);
@@ -38,15 +39,14 @@ pub(super) fn html(page: &Page, telemetry_path: &str) -> String {
     html.push_str("<h2>Sources</h2><div class=wide tabindex=0 role=region aria-label=Sources><table><thead><tr><th>Business<th>Source<th>Window<th>State<th>Data age<th>Next poll<th>Last fault</tr></thead><tbody>");
     for known in &page.snapshot.sources {
         for (window, state) in known.source.windows.iter().zip(&known.windows) {
-            row(&mut html, known, &window.name, state);
+            row(&mut html, known, &window.name, state, now);
         }
     }
     html.push_str("</tbody></table></div></html>\n");
     html
 }
 
-fn row(html: &mut String, known: &Known, window: &str, state: &WindowKnown) {
-    let now = clock::now();
+fn row(html: &mut String, known: &Known, window: &str, state: &WindowKnown, now: Timestamp) {
     let (class, word) = match (known.gives_way, state.tried, state.up) {
         (true, _, _) => ("", "shown by its ad account"),
         (false, false, _) => ("", "not yet polled"),
@@ -73,7 +73,7 @@ fn push(html: &mut String, text: std::fmt::Arguments<'_>) {
     drop(html.write_fmt(text));
 }
 
-fn between(from: jiff::Timestamp, to: jiff::Timestamp) -> Duration {
+fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
 }
 

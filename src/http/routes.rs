@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use jiff::Timestamp;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
 
 use super::body::Pieces;
 use super::landing;
+use crate::beat::Beat;
 use crate::exposition::{self, CONTENT_TYPE, Own, Page};
-use crate::poll::Beat;
 
 /// A crank that has not turned for this long is broken; it turns every second.
 const HEALTHY: Duration = Duration::from_secs(15);
@@ -30,6 +31,8 @@ pub struct Site {
     pub beat: Arc<Beat>,
     /// Once ready, always ready: a reload that adds sources takes nobody out of rotation.
     pub ready: AtomicBool,
+    /// What time it is, for the ages on the landing page.
+    pub now: fn() -> Timestamp,
 }
 
 type Answer = Response<Pieces>;
@@ -100,7 +103,7 @@ impl Site {
 
     fn landing(&self) -> Answer {
         let page = Arc::clone(&self.page.borrow());
-        let html = landing::html(&page, &self.telemetry_path);
+        let html = landing::html(&page, &self.telemetry_path, (self.now)());
         let mut answer = Response::new(Pieces::ready([Bytes::from(html)]));
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use super::clock;
 use super::holds::{Holds, Scope};
 use super::schedule;
 use super::turn::{Task, Turn};
+use crate::beat::Beat;
 use crate::config::{App, Config, Polling};
 use crate::exposition::{self, Own};
 use crate::fault::{Fault, Reason};
@@ -45,35 +45,6 @@ pub struct Settings {
     pub publish: watch::Sender<Arc<Snapshot>>,
     /// Where the crank shows that it turns.
     pub beat: Arc<Beat>,
-}
-
-/// When the crank last turned.
-#[derive(Debug)]
-pub struct Beat {
-    start: Instant,
-    last: AtomicU64,
-}
-
-impl Default for Beat {
-    fn default() -> Self {
-        Self {
-            start: Instant::now(),
-            last: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Beat {
-    /// How long ago the crank last turned.
-    pub fn age(&self) -> Duration {
-        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
-        self.start.elapsed().saturating_sub(last)
-    }
-
-    fn beat(&self) {
-        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(millis, Ordering::Relaxed);
-    }
 }
 
 /// Turns plan into snapshots, for ever.

@@ -10,4 +10,4 @@ mod holds;
 mod schedule;
 mod turn;
 
-pub use self::crank::{Beat, Crank, Settings};
+pub use self::crank::{Crank, Settings};

@@ -1,0 +1,116 @@
+//! The command line, in the Prometheus ecosystem's style: dotted flags, before or after the
+//! subcommand.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Prometheus exporter for Meta's Marketing Messages on Messenger
+#[derive(Debug, Parser)]
+#[command(name = "marketing-messages-exporter", version = VERSION, args_override_self = false)]
+pub struct Cli {
+    /// What to do; without one it serves.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// Version and revision, as `build_info` says them.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (revision ", env!("REVISION"), ", rust ", env!("RUST_VERSION"), ")");
+
+/// Flags that every subcommand takes.
+#[derive(Args, Clone, Debug)]
+pub struct Flags {
+    /// The config; config.example.yaml has every key with its default
+    #[arg(long = "config.file", value_name = "PATH", default_value = "config.yaml", global = true)]
+    pub config_file: PathBuf,
+    /// Where to listen: HOST:PORT, or :PORT for every interface; repeatable
+    #[arg(long = "web.listen-address", value_name = "ADDR", default_value = ":10919", global = true)]
+    pub listen_addresses: Vec<String>,
+    /// Where the metrics stand
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", global = true, value_parser = telemetry_path)]
+    pub telemetry_path: String,
+    /// Least important messages to log
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
+    pub log_level: LogLevel,
+    /// How to write them
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// What to do instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Checks the config and prints what it would ask of the API, without asking
+    Check(Check),
+    /// Polls every source once and prints the page
+    Once,
+    /// Serves live numbers of a simulated Graph API: no Meta account needed
+    Demo(Demo),
+}
+
+/// Flags of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    /// Message campaigns that an ad account is assumed to have: nobody can know offline
+    #[arg(long = "assume.campaigns", value_name = "N", default_value_t = 500)]
+    pub assume_campaigns: usize,
+}
+
+/// Flags of `demo`.
+#[derive(Args, Clone, Debug)]
+pub struct Demo {
+    /// Where the simulated Graph API listens
+    #[arg(long = "simulator.listen-address", value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub simulator_listen_address: String,
+    /// A failure of the API to rehearse; repeatable; the simulator's address + /simulator lists them
+    #[arg(long = "fault", value_name = "FAULT")]
+    pub faults: Vec<String>,
+}
+
+/// The least important messages that are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What stops the exporter.
+    Error,
+    /// What fails.
+    Warn,
+    /// What changes.
+    Info,
+    /// What happens.
+    Debug,
+    /// All of it.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// `key=value`
+    Logfmt,
+    /// One object a line.
+    Json,
+}
+
+fn telemetry_path(path: &str) -> Result<String, String> {
+    match path {
+        "/" | "/-/healthy" | "/-/ready" | "/-/reload" => Err("another page stands there".to_owned()),
+        path if path.starts_with('/') && !path.contains(['?', '#', ' ']) => Ok(path.to_owned()),
+        _ => Err("a path begins with / and has no ?, # or space".to_owned()),
+    }
+}

@@ -1,0 +1,51 @@
+//! Serves: the exporter as a daemon.
+
+use std::future::Future;
+
+use tokio::net::TcpListener;
+
+use super::Failure;
+use crate::app::{App, Error};
+use crate::cli::Flags;
+use crate::config_file;
+use crate::http;
+
+/// Serves until `stop` comes.
+///
+/// # Errors
+/// When the config is refused, an address is taken, or a part of the exporter ends.
+pub async fn run(flags: &Flags, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    let config = config_file::load(&flags.config_file)?;
+    let app = App::new(&config)?;
+    let listeners = bind(&flags.listen_addresses).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        revision = env!("REVISION"),
+        businesses = config.businesses.len(),
+        windows = config.windows.len(),
+        api = config.graph.url,
+        api_version = config.graph.version,
+        "starting"
+    );
+    for listener in &listeners {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, path = flags.telemetry_path, "listening");
+        }
+    }
+    app.run(listeners, flags.telemetry_path.clone(), stop).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Binds every listen address, before anything is started.
+pub(super) async fn bind(addresses: &[String]) -> Result<Vec<TcpListener>, Error> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let bound = http::bind(address).await.map_err(|source| Error::Bind {
+            address: address.clone(),
+            source,
+        });
+        listeners.push(bound?);
+    }
+    Ok(listeners)
+}

@@ -1,0 +1,31 @@
+//! Logs: to standard error, as logfmt or JSON, one line an event.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::cli::{LogFormat, LogLevel};
+
+/// Starts logging; the level holds for this program, and warnings alone for the libraries under it.
+///
+/// # Errors
+/// When somebody else in this process has started it before.
+pub fn start(level: LogLevel, format: LogFormat) -> Result<(), TryInitError> {
+    // What the HTTP libraries say in detail may hold addresses and headers.
+    let filter = EnvFilter::new(format!("warn,marketing_messages_exporter={}", level.as_str()));
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Logfmt => registry
+            .with(tracing_logfmt::builder().with_target(false).layer().with_writer(std::io::stderr))
+            .try_init(),
+        LogFormat::Json => registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_target(false)
+                    .with_writer(std::io::stderr),
+            )
+            .try_init(),
+    }
+}

@@ -17,6 +17,8 @@ pub(super) struct Call {
     pub(super) bearer: Option<String>,
     /// As it came; where it is a form, its pairs stand in `query` too.
     pub(super) body: String,
+    /// Whether the caller reads gzip.
+    pub(super) gzip: bool,
     /// What the caller believes to be talking to; ready-made addresses are built on it.
     pub(super) host: String,
 }

@@ -221,6 +221,7 @@ mod tests {
             "hang*x",
             "slow",
             "slow=soon",
+            "unavailable=7",
             "throttled=abc",
             "hang=3",
             "hang;x",

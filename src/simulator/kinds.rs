@@ -137,7 +137,10 @@ impl Kind {
                 limit: words.number("", Some(0))?,
                 code: words.number("code", Some(1))?,
             },
-            "unavailable" => Self::Unavailable(words.number("", Some(2))?),
+            "unavailable" => match words.number("", Some(2))? {
+                code @ (1 | 2 | 104 | 960 | 500 | 503) => Self::Unavailable(code),
+                code => return Err(format!("unavailable does not know {code}")),
+            },
             "reset" => Self::Conduct(Conduct::Reset),
             "hang" => Self::Conduct(Conduct::Hang),
             "slow" => Self::Slow(Duration::from_millis(words.number("", None)?)),

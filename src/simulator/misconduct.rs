@@ -61,9 +61,18 @@ impl Kind {
     pub(super) fn pretend(&self, pretence: &mut Pretence) {
         match self {
             Self::Throttled {
-                minutes, strings, ..
+                code,
+                minutes,
+                strings,
+                ..
             } => {
+                // One account's full quota must not look like the app's.
+                let header = match code {
+                    4 | 32 | 341 => "app-usage",
+                    _ => "business-use-case-usage",
+                };
                 pretence.percent = Some(100);
+                pretence.header = Some(header.to_owned());
                 pretence.strings |= strings;
                 pretence.regain_minutes = minutes.unwrap_or(0);
             }
@@ -93,9 +102,11 @@ impl Kind {
                 lead_on(answer, call, 1_000_000 + place);
             }
             Self::Shape => {
-                if let Some(rows) = answer["data"].as_array_mut() {
-                    let rows = rows.drain(..).enumerate();
-                    answer["data"] = rows.map(|(at, row)| (at.to_string(), row)).collect();
+                if let Some(data) = answer.get_mut("data")
+                    && let Some(rows) = data.as_array_mut()
+                {
+                    let rows = std::mem::take(rows).into_iter().enumerate();
+                    *data = rows.map(|(at, row)| (at.to_string(), row)).collect();
                 }
             }
             _ => {

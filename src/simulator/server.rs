@@ -2,14 +2,16 @@
 //!
 //! HTTP/1.1 with keep-alive. Everything ends when the handle is dropped, hanging calls included.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HOST};
+use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +27,8 @@ use super::flow::Flow;
 const LONGEST_BODY: usize = 1 << 20;
 /// Addresses with a hundred ids in a filter pass hyper's usual header buffer.
 const LONGEST_HEAD: usize = 1 << 18;
+/// Shorter bodies go as they are: they fit a packet anyway.
+const WORTH_COMPRESSING: usize = 1400;
 
 /// Accepts and answers until the future is dropped.
 pub(super) async fn serve(listener: TcpListener, api: Arc<Api>) {
@@ -66,7 +70,7 @@ async fn answer(request: Request<Incoming>, api: Arc<Api>) -> io::Result<Respons
         // The error ends the connection before a byte of an answer.
         Conduct::Reset => Err(io::Error::other("reset on purpose")),
         Conduct::Hang => std::future::pending().await,
-        _ => Ok(response(reply)),
+        _ => Ok(response(reply, call.gzip)),
     }
 }
 
@@ -86,6 +90,7 @@ async fn read(request: Request<Incoming>) -> Call {
     }
     Call {
         method: head.method.to_string(),
+        gzip: header(ACCEPT_ENCODING).is_some_and(|codings| codings.contains("gzip")),
         path,
         query,
         body,
@@ -95,12 +100,19 @@ async fn read(request: Request<Incoming>) -> Call {
     }
 }
 
-fn response(reply: Reply) -> Response<Flow> {
+fn response(reply: Reply, gzip: bool) -> Response<Flow> {
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
         response = response.header(name, value);
     }
-    let body = Bytes::from(reply.body);
+    let mut body = Bytes::from(reply.body);
+    if gzip && body.len() > WORTH_COMPRESSING {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        if let Ok(compressed) = encoder.write_all(&body).and_then(|()| encoder.finish()) {
+            body = compressed.into();
+            response = response.header(CONTENT_ENCODING, "gzip");
+        }
+    }
     let flow = match reply.conduct {
         Conduct::Huge(left) => Flow::Huge { left },
         Conduct::Cut => Flow::Cut {

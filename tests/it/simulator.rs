@@ -399,6 +399,8 @@ async fn errors_come_on_demand() {
         set(&simulator, fault).await;
         let answer = get(&simulator, &format!("{HERBST}/insights?fields=spend")).await;
         assert_eq!(answer.code(), code, "{fault}");
+        let app = answer.header("x-app-usage").unwrap();
+        assert_eq!(app.contains("100"), fault == "throttled=4", "{fault}");
         let usage = answer.header("x-business-use-case-usage").unwrap();
         assert_eq!(
             usage.contains("\"estimated_time_to_regain_access\":\"7\""),
@@ -423,6 +425,7 @@ async fn answers_are_bent_on_demand() {
         get(&simulator, &path).await.json()
     };
     assert!(bent("shape").await["data"].is_object());
+    assert_eq!(get(&simulator, "me").await.json().get("data"), None);
     assert_eq!(bent("figures=NaN").await["data"][0]["spend"], "NaN");
     assert!(bent("figures=list").await["data"][0]["actions"][0]["value"].is_array());
     assert!(bent("figures=bool;field=actions").await["data"][0]["spend"].is_string());

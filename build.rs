@@ -13,12 +13,21 @@ fn main() {
         .ok()
         .or_else(|| said(Command::new("git").args(["rev-parse", "--short=12", "HEAD"])));
     let unknown = "unknown";
-    println!("cargo::rustc-env=RUST_VERSION={}", rustversion.unwrap_or(unknown));
-    println!("cargo::rustc-env=REVISION={}", revision.as_deref().unwrap_or(unknown));
+    println!(
+        "cargo::rustc-env=RUST_VERSION={}",
+        rustversion.unwrap_or(unknown)
+    );
+    println!(
+        "cargo::rustc-env=REVISION={}",
+        revision.as_deref().unwrap_or(unknown)
+    );
 }
 
 fn said(command: &mut Command) -> Option<String> {
-    let output = command.output().ok().filter(|output| output.status.success())?;
+    let output = command
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
     let text = String::from_utf8(output.stdout).ok()?;
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }

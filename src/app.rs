@@ -70,11 +70,20 @@ impl App {
     /// When the config asks for what cannot be had.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let now = clock::now();
-        let own = Arc::new(Own::new(env!("CARGO_PKG_VERSION"), env!("REVISION"), env!("RUST_VERSION"))?);
+        let own = Arc::new(Own::new(
+            env!("CARGO_PKG_VERSION"),
+            env!("REVISION"),
+            env!("RUST_VERSION"),
+        )?);
         own.register(Box::new(Process::new()?))?;
         own.reloaded(Some(now));
         let graph = &config.graph;
-        let client = Client::new(&graph.url, &graph.version, graph.timeout, graph.ca_file.as_deref())?;
+        let client = Client::new(
+            &graph.url,
+            &graph.version,
+            graph.timeout,
+            graph.ca_file.as_deref(),
+        )?;
         let plan = Plan::of(config);
         let snapshot = Arc::new(Snapshot::unknown(&plan, now));
         let page = Page::render(Arc::clone(&snapshot))?;
@@ -135,9 +144,18 @@ impl App {
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(self.crank.run(when(stopped.clone())));
-        tasks.spawn(render(self.snapshots, self.pages, self.own, stopped.clone()));
+        tasks.spawn(render(
+            self.snapshots,
+            self.pages,
+            self.own,
+            stopped.clone(),
+        ));
         for listener in listeners {
-            tasks.spawn(http::serve(listener, Arc::clone(&site), when(stopped.clone())));
+            tasks.spawn(http::serve(
+                listener,
+                Arc::clone(&site),
+                when(stopped.clone()),
+            ));
         }
         let ended = tokio::select! {
             () = stop => Ok(()),
@@ -174,8 +192,12 @@ async fn render(
                 own.page(page.series, page.plain_bytes);
                 pages.send_replace(Arc::new(page));
             }
-            Ok(Err(error)) => tracing::error!(%error, "the page could not be rendered; the last one stands"),
-            Err(error) => tracing::error!(%error, "the page could not be rendered; the last one stands"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the page could not be rendered; the last one stands")
+            }
+            Err(error) => {
+                tracing::error!(%error, "the page could not be rendered; the last one stands")
+            }
         }
         let rest = (start.elapsed() * RENDER_REST).min(LONGEST_REST);
         tokio::select! {

@@ -34,4 +34,3 @@ impl Beat {
         self.last.store(millis, Ordering::Relaxed);
     }
 }
-

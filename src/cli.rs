@@ -18,25 +18,52 @@ pub struct Cli {
 }
 
 /// Version and revision, as `build_info` says them.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (revision ", env!("REVISION"), ", rust ", env!("RUST_VERSION"), ")");
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (revision ",
+    env!("REVISION"),
+    ", rust ",
+    env!("RUST_VERSION"),
+    ")"
+);
 
 /// Flags that every subcommand takes.
 #[derive(Args, Clone, Debug)]
 pub struct Flags {
     /// The config; config.example.yaml has every key with its default
-    #[arg(long = "config.file", value_name = "PATH", default_value = "config.yaml", global = true)]
+    #[arg(
+        long = "config.file",
+        value_name = "PATH",
+        default_value = "config.yaml",
+        global = true
+    )]
     pub config_file: PathBuf,
     /// Where to listen: HOST:PORT, or :PORT for every interface; repeatable
-    #[arg(long = "web.listen-address", value_name = "ADDR", default_value = ":10919", global = true)]
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDR",
+        default_value = ":10919",
+        global = true
+    )]
     pub listen_addresses: Vec<String>,
     /// Where the metrics stand
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", global = true, value_parser = telemetry_path)]
     pub telemetry_path: String,
     /// Least important messages to log
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
+    #[arg(
+        long = "log.level",
+        value_name = "LEVEL",
+        default_value = "info",
+        global = true
+    )]
     pub log_level: LogLevel,
     /// How to write them
-    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", global = true)]
+    #[arg(
+        long = "log.format",
+        value_name = "FORMAT",
+        default_value = "logfmt",
+        global = true
+    )]
     pub log_format: LogFormat,
 }
 
@@ -63,7 +90,11 @@ pub struct Check {
 #[derive(Args, Clone, Debug)]
 pub struct Demo {
     /// Where the simulated Graph API listens
-    #[arg(long = "simulator.listen-address", value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(
+        long = "simulator.listen-address",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:0"
+    )]
     pub simulator_listen_address: String,
     /// A failure of the API to rehearse; repeatable; the simulator's address + /simulator lists them
     #[arg(long = "fault", value_name = "FAULT")]
@@ -109,7 +140,9 @@ pub enum LogFormat {
 
 fn telemetry_path(path: &str) -> Result<String, String> {
     match path {
-        "/" | "/-/healthy" | "/-/ready" | "/-/reload" => Err("another page stands there".to_owned()),
+        "/" | "/-/healthy" | "/-/ready" | "/-/reload" => {
+            Err("another page stands there".to_owned())
+        }
         path if path.starts_with('/') && !path.contains(['?', '#', ' ']) => Ok(path.to_owned()),
         _ => Err("a path begins with / and has no ?, # or space".to_owned()),
     }

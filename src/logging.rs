@@ -12,11 +12,19 @@ use crate::cli::{LogFormat, LogLevel};
 /// When somebody else in this process has started it before.
 pub fn start(level: LogLevel, format: LogFormat) -> Result<(), TryInitError> {
     // What the HTTP libraries say in detail may hold addresses and headers.
-    let filter = EnvFilter::new(format!("warn,marketing_messages_exporter={}", level.as_str()));
+    let filter = EnvFilter::new(format!(
+        "warn,marketing_messages_exporter={}",
+        level.as_str()
+    ));
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Logfmt => registry
-            .with(tracing_logfmt::builder().with_target(false).layer().with_writer(std::io::stderr))
+            .with(
+                tracing_logfmt::builder()
+                    .with_target(false)
+                    .layer()
+                    .with_writer(std::io::stderr),
+            )
             .try_init(),
         LogFormat::Json => registry
             .with(

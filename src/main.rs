@@ -12,7 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let started = logging::start(cli.flags.log_level, cli.flags.log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let ended = match (started, runtime) {
         (Ok(()), Ok(runtime)) => runtime.block_on(run(cli)),
         (Err(error), _) => Err(Failure::Failed(format!("logging: {error}"))),

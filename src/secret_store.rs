@@ -28,5 +28,6 @@ pub fn read(source: &SecretSource) -> Result<Secret, String> {
             std::env::VarError::NotUnicode(_) => format!("{source} is not text"),
         })?,
     };
-    Secret::new(&text).ok_or_else(|| format!("{source} holds no secret: it is empty, or more than one line"))
+    Secret::new(&text)
+        .ok_or_else(|| format!("{source} holds no secret: it is empty, or more than one line"))
 }

@@ -27,12 +27,23 @@ pub async fn run(flags: &Flags, stop: impl Future<Output = ()>) -> Result<(), Fa
         api_version = config.graph.version,
         "starting"
     );
+    until(app, listeners, flags, stop).await
+}
+
+/// Runs what is wired and bound until `stop` comes.
+pub(super) async fn until(
+    app: App,
+    listeners: Vec<TcpListener>,
+    flags: &Flags,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Failure> {
     for listener in &listeners {
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, path = flags.telemetry_path, "listening");
         }
     }
-    app.run(listeners, flags.telemetry_path.clone(), stop).await?;
+    app.run(listeners, flags.telemetry_path.clone(), stop)
+        .await?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -258,12 +258,45 @@ pub const FAMILIES: &[Family] = &[
 ];
 
 /// The labels of a row at level `campaign`.
-pub const ROW: &[&str] = &["business", "account_id", "campaign_id", "campaign_name", "window"];
-const ROW_MONEY: &[&str] = &["business", "account_id", "campaign_id", "campaign_name", "window", "currency"];
-const ROW_ACTION: &[&str] = &["business", "account_id", "campaign_id", "campaign_name", "window", "action_type"];
-const ROW_ACTION_MONEY: &[&str] =
-    &["business", "account_id", "campaign_id", "campaign_name", "window", "action_type", "currency"];
-const CAMPAIGN_MONEY: &[&str] = &["business", "account_id", "campaign_id", "campaign_name", "currency"];
+pub const ROW: &[&str] = &[
+    "business",
+    "account_id",
+    "campaign_id",
+    "campaign_name",
+    "window",
+];
+const ROW_MONEY: &[&str] = &[
+    "business",
+    "account_id",
+    "campaign_id",
+    "campaign_name",
+    "window",
+    "currency",
+];
+const ROW_ACTION: &[&str] = &[
+    "business",
+    "account_id",
+    "campaign_id",
+    "campaign_name",
+    "window",
+    "action_type",
+];
+const ROW_ACTION_MONEY: &[&str] = &[
+    "business",
+    "account_id",
+    "campaign_id",
+    "campaign_name",
+    "window",
+    "action_type",
+    "currency",
+];
+const CAMPAIGN_MONEY: &[&str] = &[
+    "business",
+    "account_id",
+    "campaign_id",
+    "campaign_name",
+    "currency",
+];
 
 /// The type of a family of the exporter's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,7 +322,12 @@ pub struct OwnFamily {
     pub kind: Type,
 }
 
-const fn own(name: &'static str, kind: Type, labels: &'static [&'static str], help: &'static str) -> OwnFamily {
+const fn own(
+    name: &'static str,
+    kind: Type,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> OwnFamily {
     OwnFamily {
         name,
         help,

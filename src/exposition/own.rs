@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use super::catalog::{OwnFamily, own_families};
@@ -73,8 +74,11 @@ impl Own {
         };
         let gauge = |family: OwnFamily| registered(&registry, IntGauge::with_opts(opts(family))?);
         let duration = own_families::API_REQUEST_DURATION;
-        let duration = HistogramOpts::new(duration.name, duration.help).buckets(DURATION_BUCKETS.to_vec());
-        gauges(own_families::BUILD_INFO)?.with_label_values(&[version, revision, rustversion]).set(1);
+        let duration =
+            HistogramOpts::new(duration.name, duration.help).buckets(DURATION_BUCKETS.to_vec());
+        gauges(own_families::BUILD_INFO)?
+            .with_label_values(&[version, revision, rustversion])
+            .set(1);
         let shard = gauges(own_families::SHARD)?;
         shard.with_label_values(&["0", "1"]).set(1);
         Ok(Self {
@@ -92,7 +96,10 @@ impl Own {
             values_rejected: counters(own_families::VALUES_REJECTED)?,
             field_rejected: gauges(own_families::FIELD_REJECTED)?,
             reload_successful: gauge(own_families::RELOAD_SUCCESSFUL)?,
-            reload_success_time: registered(&registry, Gauge::with_opts(opts(own_families::RELOAD_SUCCESS_TIME))?)?,
+            reload_success_time: registered(
+                &registry,
+                Gauge::with_opts(opts(own_families::RELOAD_SUCCESS_TIME))?,
+            )?,
             sources: gauges(own_families::SOURCES)?,
             page_series: gauge(own_families::PAGE_SERIES)?,
             page_bytes: gauge(own_families::PAGE_BYTES)?,
@@ -124,11 +131,14 @@ impl Own {
     /// A business that is polled from now on: its counters begin at 0, so that the first event is
     /// an increase.
     pub fn business(&self, business: &str, sources: usize) {
-        self.sources.with_label_values(&[business]).set(i64::try_from(sources).unwrap_or(i64::MAX));
+        self.sources
+            .with_label_values(&[business])
+            .set(i64::try_from(sources).unwrap_or(i64::MAX));
         self.polls.with_label_values(&[business]);
         self.polls_skipped.with_label_values(&[business]);
         for reason in Reason::ALL {
-            self.poll_failures.with_label_values(&[business, reason.as_str()]);
+            self.poll_failures
+                .with_label_values(&[business, reason.as_str()]);
         }
     }
 
@@ -136,7 +146,9 @@ impl Own {
     pub fn polled(&self, business: &str, failed: Option<Reason>) {
         self.polls.with_label_values(&[business]).inc();
         if let Some(reason) = failed {
-            self.poll_failures.with_label_values(&[business, reason.as_str()]).inc();
+            self.poll_failures
+                .with_label_values(&[business, reason.as_str()])
+                .inc();
         }
     }
 
@@ -147,8 +159,11 @@ impl Own {
 
     /// A request ended.
     pub fn called(&self, call: Call<'_>) {
-        self.api_requests.with_label_values(&[call.business, call.endpoint]).inc();
-        self.api_request_duration.observe(call.duration.as_secs_f64());
+        self.api_requests
+            .with_label_values(&[call.business, call.endpoint])
+            .inc();
+        self.api_request_duration
+            .observe(call.duration.as_secs_f64());
         if let Some((reason, code)) = call.fault {
             let code = code.map(|code| code.to_string()).unwrap_or_default();
             let labels = [call.business, call.endpoint, reason.as_str(), &code];
@@ -158,29 +173,40 @@ impl Own {
 
     /// What a usage header said; 1 is the whole quota.
     pub fn usage(&self, business: &str, account_id: &str, limit: &str, quantity: &str, ratio: f64) {
-        self.api_usage.with_label_values(&[business, account_id, limit, quantity]).set(ratio);
+        self.api_usage
+            .with_label_values(&[business, account_id, limit, quantity])
+            .set(ratio);
     }
 
     /// The access tier that a header named.
     pub fn access_tier(&self, business: &str, account_id: &str, tier: &str) {
-        self.api_access_tier.with_label_values(&[business, account_id, tier]).set(1);
+        self.api_access_tier
+            .with_label_values(&[business, account_id, tier])
+            .set(1);
     }
 
     /// The version that answered.
     pub fn version(&self, configured: &str, answered: &str) {
         self.api_version.reset();
-        self.api_version.with_label_values(&[configured, answered]).set(1);
+        self.api_version
+            .with_label_values(&[configured, answered])
+            .set(1);
     }
 
     /// Whether the API took a business' token.
     pub fn token_valid(&self, business: &str, valid: bool) {
-        self.token_valid.with_label_values(&[business]).set(i64::from(valid));
+        self.token_valid
+            .with_label_values(&[business])
+            .set(i64::from(valid));
     }
 
     /// When a business' token expires; `None` for never.
     pub fn token_expires(&self, business: &str, at: Option<Timestamp>) {
         match at {
-            Some(at) => self.token_expires.with_label_values(&[business]).set(at.as_duration().as_secs_f64()),
+            Some(at) => self
+                .token_expires
+                .with_label_values(&[business])
+                .set(at.as_duration().as_secs_f64()),
             // There is nothing to remove where it never expired: that is no error.
             None => drop(self.token_expires.remove_label_values(&[business])),
         }
@@ -188,12 +214,16 @@ impl Own {
 
     /// Values of a field that were no finite numbers.
     pub fn values_rejected(&self, field: &str, count: u64) {
-        self.values_rejected.with_label_values(&[field]).inc_by(count);
+        self.values_rejected
+            .with_label_values(&[field])
+            .inc_by(count);
     }
 
     /// A field that is no longer asked for.
     pub fn field_rejected(&self, business: &str, field: &str) {
-        self.field_rejected.with_label_values(&[business, field]).set(1);
+        self.field_rejected
+            .with_label_values(&[business, field])
+            .set(1);
     }
 
     /// An attempt to load the config, and when, if it succeeded.
@@ -206,8 +236,10 @@ impl Own {
 
     /// A new campaign page.
     pub fn page(&self, series: u64, bytes: u64) {
-        self.page_series.set(i64::try_from(series).unwrap_or(i64::MAX));
-        self.page_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.page_series
+            .set(i64::try_from(series).unwrap_or(i64::MAX));
+        self.page_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }
 
@@ -215,7 +247,10 @@ fn opts(family: OwnFamily) -> Opts {
     Opts::new(family.name, family.help)
 }
 
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> prometheus::Result<C> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }

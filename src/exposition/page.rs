@@ -116,7 +116,9 @@ mod tests {
         let page = Page::render(Arc::new(Snapshot::default())).unwrap();
         let member = page.gzip(b"own 1\n").unwrap().concat();
         let mut text = String::new();
-        flate2::read::GzDecoder::new(member.as_slice()).read_to_string(&mut text).unwrap();
+        flate2::read::GzDecoder::new(member.as_slice())
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, "own 1\n");
     }
 }

@@ -1,25 +1,27 @@
 //! The text format's letters: numbers and label values. Version 0.0.4.
 //! Source: Prometheus' document on exposition formats.
 
-/// Appends a number: shortest digits that read back as the same float, without an exponent where
-/// people would not write one. `number` must be finite.
+/// Appends a number: the shortest digits that read back as the same float, without an exponent
+/// where people would not write one. `number` must be finite.
 pub(super) fn push_number(out: &mut Vec<u8>, number: f64) {
     // Up to here every whole number is exact, and short enough to be read.
     const WHOLE: f64 = 1e15;
+    // Fifteen digits, a sign and a point. Beyond that two texts can be equally near, and zmij
+    // does not always choose the one that std, and so every other Rust exporter, writes.
+    const SHORT: usize = 17;
     if number.fract() == 0.0 && number.abs() < WHOLE {
         #[expect(clippy::cast_possible_truncation, reason = "whole, and below 1e15")]
         let whole = number as i64;
         out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
-    } else if number.abs() < 1e-3 {
-        // zmij goes over to exponents early for small numbers; std never does.
-        if number.abs() < 1e-6 {
-            out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
-        } else {
-            out.extend_from_slice(number.to_string().as_bytes());
-        }
+        return;
+    }
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(number);
+    // zmij turns to exponents earlier than people do.
+    let plain = (1e-6..WHOLE).contains(&number.abs());
+    if plain && (text.len() > SHORT || text.contains('e')) {
+        out.extend_from_slice(number.to_string().as_bytes());
     } else {
-        let mut buffer = zmij::Buffer::new();
-        let text = buffer.format_finite(number);
         out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes());
     }
 }

@@ -54,9 +54,17 @@ impl<'a> Block<'a> {
         let windows = known.source.windows.iter().enumerate();
         windows.map(move |(place, window)| {
             let rows = shown(known, place);
-            let (mut labels, mut ends) = (Vec::with_capacity(rows.len() * 128), Vec::with_capacity(rows.len()));
+            let (mut labels, mut ends) = (
+                Vec::with_capacity(rows.len() * 128),
+                Vec::with_capacity(rows.len()),
+            );
             for row in &rows {
-                push_row(&mut labels, &known.source.business, row.identity, &window.name);
+                push_row(
+                    &mut labels,
+                    &known.source.business,
+                    row.identity,
+                    &window.name,
+                );
                 push_user_labels(&mut labels, &known.source.labels);
                 ends.push(labels.len());
             }
@@ -72,12 +80,17 @@ impl<'a> Block<'a> {
     }
 
     fn timezone(&self) -> Option<&TimeZone> {
-        self.known.listing.as_ref().and_then(|listing| listing.account.timezone.as_ref())
+        self.known
+            .listing
+            .as_ref()
+            .and_then(|listing| listing.account.timezone.as_ref())
     }
 
     fn rows(&self) -> impl Iterator<Item = (&Shown<'a>, &[u8])> {
         let starts = [0].into_iter().chain(self.ends.iter().copied());
-        let labels = starts.zip(&self.ends).map(|(start, end)| &self.labels[start..*end]);
+        let labels = starts
+            .zip(&self.ends)
+            .map(|(start, end)| &self.labels[start..*end]);
         self.rows.iter().zip(labels)
     }
 }
@@ -98,8 +111,8 @@ impl<W: Write> Lines<'_, W> {
     fn family(&mut self, family: &Family) -> io::Result<()> {
         match family.of {
             Of::Extras => self.extras(),
-            Of::Row(value) => self.rows(family, |row| value(row), false),
-            Of::RowMoney(value) => self.rows(family, |row| value(row), true),
+            Of::Row(value) => self.rows(family, value, false),
+            Of::RowMoney(value) => self.rows(family, value, true),
             Of::Action(value) => self.actions(family, value, false),
             Of::ActionMoney(value) => self.actions(family, value, true),
             Of::Bound(bound) => self.bounds(family, bound),
@@ -123,19 +136,32 @@ impl<W: Write> Lines<'_, W> {
         };
         for (place, extra) in first.source.columns.extra.iter().enumerate() {
             let name = format!("{PREFIX}{}", extra.metric);
-            let help = format!("{} ({}) as of the last successful poll", extra.help, extra.field);
+            let help = format!(
+                "{} ({}) as of the last successful poll",
+                extra.help, extra.field
+            );
             self.begin(&name, &help);
             self.row_lines(&name, |row| row.extra(place), extra.kind == Kind::Money)?;
         }
         Ok(())
     }
 
-    fn rows(&mut self, family: &Family, value: impl Fn(&Shown<'_>) -> Option<f64>, money: bool) -> io::Result<()> {
+    fn rows(
+        &mut self,
+        family: &Family,
+        value: impl Fn(&Shown<'_>) -> Option<f64>,
+        money: bool,
+    ) -> io::Result<()> {
         let name = self.begin_family(family);
         self.row_lines(&name, value, money)
     }
 
-    fn row_lines(&mut self, name: &str, value: impl Fn(&Shown<'_>) -> Option<f64>, money: bool) -> io::Result<()> {
+    fn row_lines(
+        &mut self,
+        name: &str,
+        value: impl Fn(&Shown<'_>) -> Option<f64>,
+        money: bool,
+    ) -> io::Result<()> {
         let blocks = self.blocks;
         for (row, labels) in blocks.iter().flat_map(Block::rows) {
             // Money that is nobody's currency is no money.
@@ -158,7 +184,10 @@ impl<W: Write> Lines<'_, W> {
         let blocks = self.blocks;
         for block in blocks {
             let action_types = &block.known.source.columns.action_types;
-            for (row, labels) in block.rows().filter(|(row, _)| !money || row.currency.is_some()) {
+            for (row, labels) in block
+                .rows()
+                .filter(|(row, _)| !money || row.currency.is_some())
+            {
                 for (place, action_type) in action_types.iter().enumerate() {
                     if let Some(value) = value(row, place) {
                         self.start(&name, labels);
@@ -176,12 +205,20 @@ impl<W: Write> Lines<'_, W> {
         let name = self.begin_family(family);
         let blocks = self.blocks;
         for block in blocks {
-            let Some(timezone) = block.timezone() else { continue };
+            let Some(timezone) = block.timezone() else {
+                continue;
+            };
             // Nearly all rows of a block have the same dates.
             let mut last: Option<(Date, f64)> = None;
             for (row, labels) in block.rows() {
-                let Some((start, stop)) = row.dates else { continue };
-                let day = if bound == Bound::Start { Some(start) } else { stop.tomorrow().ok() };
+                let Some((start, stop)) = row.dates else {
+                    continue;
+                };
+                let day = if bound == Bound::Start {
+                    Some(start)
+                } else {
+                    stop.tomorrow().ok()
+                };
                 let Some(day) = day else { continue };
                 let midnight = match last {
                     Some((known, midnight)) if known == day => Some(midnight),
@@ -201,7 +238,9 @@ impl<W: Write> Lines<'_, W> {
         let name = self.begin_family(family);
         let blocks = self.blocks;
         for block in blocks {
-            let Some(limit) = block.bounds.and_then(limit) else { continue };
+            let Some(limit) = block.bounds.and_then(limit) else {
+                continue;
+            };
             for (_, labels) in block.rows() {
                 self.start(&name, labels);
                 self.end(limit)?;
@@ -239,7 +278,11 @@ impl<W: Write> Lines<'_, W> {
         Ok(())
     }
 
-    fn windows(&mut self, family: &Family, value: fn(&WindowKnown) -> Option<f64>) -> io::Result<()> {
+    fn windows(
+        &mut self,
+        family: &Family,
+        value: fn(&WindowKnown) -> Option<f64>,
+    ) -> io::Result<()> {
         let name = self.begin_family(family);
         for known in &self.snapshot.sources {
             for (window, state) in known.source.windows.iter().zip(&known.windows) {
@@ -274,9 +317,11 @@ impl<W: Write> Lines<'_, W> {
 
     fn begin(&mut self, name: &str, help: &str) {
         self.header.clear();
-        self.header.extend_from_slice(format!("# HELP {name} ").as_bytes());
+        self.header
+            .extend_from_slice(format!("# HELP {name} ").as_bytes());
         push_escaped(&mut self.header, help, false);
-        self.header.extend_from_slice(format!("\n# TYPE {name} gauge\n").as_bytes());
+        self.header
+            .extend_from_slice(format!("\n# TYPE {name} gauge\n").as_bytes());
     }
 
     fn start(&mut self, name: &str, labels: &[u8]) {
@@ -285,7 +330,13 @@ impl<W: Write> Lines<'_, W> {
         self.buffer.extend_from_slice(labels);
     }
 
-    fn start_campaign(&mut self, name: &str, known: &Known, listing: &Listing, campaign: &Campaign) {
+    fn start_campaign(
+        &mut self,
+        name: &str,
+        known: &Known,
+        listing: &Listing,
+        campaign: &Campaign,
+    ) {
         self.start(name, b"{");
         push_label(&mut self.buffer, "business", &known.source.business);
         self.label("account_id", listing.account.id.digits());
@@ -329,7 +380,9 @@ fn campaigns(snapshot: &Snapshot) -> impl Iterator<Item = (&Known, &Listing, &Ca
     let sources = snapshot.sources.iter().filter(|known| !known.gives_way);
     sources.flat_map(|known| {
         let listing = known.listing.as_deref();
-        let campaigns = listing.into_iter().flat_map(|l| l.campaigns.iter().map(move |c| (l, c)));
+        let campaigns = listing
+            .into_iter()
+            .flat_map(|l| l.campaigns.iter().map(move |c| (l, c)));
         campaigns.map(|(listing, campaign)| (known.as_ref(), listing, campaign))
     })
 }
@@ -364,6 +417,9 @@ fn push_user_labels(out: &mut Vec<u8>, labels: &Labels) {
 
 /// The first moment of a day: midnight, or what stands for it where clocks skip midnight.
 fn midnight(day: Date, timezone: &TimeZone) -> Option<f64> {
-    let start = day.to_zoned(timezone.clone()).and_then(|day| day.start_of_day()).ok()?;
+    let start = day
+        .to_zoned(timezone.clone())
+        .and_then(|day| day.start_of_day())
+        .ok()?;
     Some(start.timestamp().as_duration().as_secs_f64())
 }

@@ -41,7 +41,9 @@ pub enum SetupError {
         path: String,
     },
     /// TLS cannot be set up, mostly since the system has no certificates.
-    #[error("TLS for {base} cannot be set up ({reason}); install the system's CA certificates, or name a graph.ca_file")]
+    #[error(
+        "TLS for {base} cannot be set up ({reason}); install the system's CA certificates, or name a graph.ca_file"
+    )]
     Tls {
         /// The API's address.
         base: String,
@@ -80,7 +82,12 @@ impl Client {
     ///
     /// # Errors
     /// When `ca_file` is not what it should be, or the system has no CA certificates.
-    pub fn new(url: &str, version: &str, timeout: Duration, ca_file: Option<&Path>) -> Result<Self, SetupError> {
+    pub fn new(
+        url: &str,
+        version: &str,
+        timeout: Duration,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, SetupError> {
         // A second installation changes nothing, and one from elsewhere serves as well.
         drop(rustls::crypto::ring::default_provider().install_default());
         let mut builder = reqwest::Client::builder()
@@ -88,7 +95,10 @@ impl Client {
             // A token must not follow a redirect to somewhere else.
             .redirect(redirect::Policy::none())
             .referer(false)
-            .user_agent(concat!("marketing-messages-exporter/", env!("CARGO_PKG_VERSION")));
+            .user_agent(concat!(
+                "marketing-messages-exporter/",
+                env!("CARGO_PKG_VERSION")
+            ));
         if let Some(path) = ca_file {
             let certificates = certificates(path)?;
             builder = builder.tls_certs_merge(certificates);
@@ -142,11 +152,18 @@ async fn read(mut response: reqwest::Response) -> Result<Bytes, Error> {
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST_ANSWER => {
-                return Err(Error::garbled(format!("an answer of more than {LARGEST_ANSWER} bytes")));
+                return Err(Error::garbled(format!(
+                    "an answer of more than {LARGEST_ANSWER} bytes"
+                )));
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(body.freeze()),
-            Err(error) => return Err(Error::unavailable(format!("the answer broke off: {}", chain(&error)))),
+            Err(error) => {
+                return Err(Error::unavailable(format!(
+                    "the answer broke off: {}",
+                    chain(&error)
+                )));
+            }
         }
     }
 }
@@ -165,12 +182,18 @@ fn bearer(token: &Secret) -> HeaderMap {
 fn proof(secret: &Secret, token: &Secret) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
     let tag = hmac::sign(&key, token.expose().as_bytes());
-    tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    tag.as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, SetupError> {
     let shown = || path.display().to_string();
-    let pem = std::fs::read(path).map_err(|source| SetupError::CaFile { path: shown(), source })?;
+    let pem = std::fs::read(path).map_err(|source| SetupError::CaFile {
+        path: shown(),
+        source,
+    })?;
     match reqwest::Certificate::from_pem_bundle(&pem) {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(SetupError::CaFormat { path: shown() }),
@@ -202,9 +225,15 @@ mod tests {
     #[test]
     fn the_proof_is_what_other_programs_compute() {
         // echo -n token | openssl dgst -sha256 -hmac secret
-        let (secret, token) = (Secret::new("secret").unwrap(), Secret::new("token").unwrap());
+        let (secret, token) = (
+            Secret::new("secret").unwrap(),
+            Secret::new("token").unwrap(),
+        );
         let hex = proof(&secret, &token);
         assert_eq!(hex.len(), 64);
-        assert_eq!(hex, "e941110e3d2bfe82621f0e3e1434730d7305d106c5f68c87165d0b27a4611a4a");
+        assert_eq!(
+            hex,
+            "e941110e3d2bfe82621f0e3e1434730d7305d106c5f68c87165d0b27a4611a4a"
+        );
     }
 }

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::error::{Class, Error};
 use super::nodes::{
-    ACCOUNT_FIELDS, AD_FIELDS, AD_NODE_FIELDS, ADSET_FIELDS, CAMPAIGN_FIELDS, CAMPAIGN_NODE_FIELDS, Node, major,
-    read_node, read_nodes,
+    ACCOUNT_FIELDS, AD_FIELDS, AD_NODE_FIELDS, ADSET_FIELDS, CAMPAIGN_FIELDS, CAMPAIGN_NODE_FIELDS,
+    Node, major, read_node, read_nodes,
 };
 use super::session::{Endpoint, Session};
 use crate::listing::{Account, Campaign, Listing, Member};
@@ -25,7 +25,11 @@ const MOST_PAGES: usize = 1_000;
 ///
 /// # Errors
 /// When the campaigns themselves cannot be read, or nothing can be asked at all.
-pub async fn discover(session: Session<'_>, source: &Source, at: Timestamp) -> Result<Listing, Error> {
+pub async fn discover(
+    session: Session<'_>,
+    source: &Source,
+    at: Timestamp,
+) -> Result<Listing, Error> {
     match &source.subject {
         Subject::AdAccount { id, only } => ad_account(session, source.level, id, only, at).await,
         Subject::Campaign(id) => campaign(session, source.level, id, at).await,
@@ -60,18 +64,40 @@ async fn ad_account(
     campaigns.dedup_by(|a, b| a.id == b.id);
     others.sort();
     let parts = parts(session, level, &path, &campaigns, listed).await?;
-    Ok(listing(at, account, campaigns, others, level, parts, listed))
+    Ok(listing(
+        at, account, campaigns, others, level, parts, listed,
+    ))
 }
 
-async fn campaign(session: Session<'_>, level: Level, id: &ObjectId, at: Timestamp) -> Result<Listing, Error> {
+async fn campaign(
+    session: Session<'_>,
+    level: Level,
+    id: &ObjectId,
+    at: Timestamp,
+) -> Result<Listing, Error> {
     let path = id.to_string();
     let fields = |fields: &str| [("fields", fields.to_owned())];
-    let node = match session.get(Endpoint::Campaign, &path, &fields(CAMPAIGN_NODE_FIELDS), read_node).await {
+    let node = match session
+        .get(
+            Endpoint::Campaign,
+            &path,
+            &fields(CAMPAIGN_NODE_FIELDS),
+            read_node,
+        )
+        .await
+    {
         Ok(node) => node,
         // An ad has no objective of its own: Meta's documents are of two minds about what a
         // marketing message campaign's id is the id of.
         Err(error) if error.class == Class::Rejected => {
-            session.get(Endpoint::Campaign, &path, &fields(AD_NODE_FIELDS), read_node).await?
+            session
+                .get(
+                    Endpoint::Campaign,
+                    &path,
+                    &fields(AD_NODE_FIELDS),
+                    read_node,
+                )
+                .await?
         }
         Err(error) => return Err(error),
     };
@@ -93,7 +119,13 @@ async fn campaign(session: Session<'_>, level: Level, id: &ObjectId, at: Timesta
             Some(parent) => Campaign {
                 name: parent.name,
                 objective: parent.objective,
-                ..campaign_of(id.clone(), Node { status: node.status, ..Node::default() })
+                ..campaign_of(
+                    id.clone(),
+                    Node {
+                        status: node.status,
+                        ..Node::default()
+                    },
+                )
             },
             None => campaign_of(id.clone(), node),
         };
@@ -105,7 +137,15 @@ async fn campaign(session: Session<'_>, level: Level, id: &ObjectId, at: Timesta
         }
     }
     let listed = campaigns.len();
-    Ok(listing(at, account, campaigns, Vec::new(), level, parts, listed))
+    Ok(listing(
+        at,
+        account,
+        campaigns,
+        Vec::new(),
+        level,
+        parts,
+        listed,
+    ))
 }
 
 /// What a campaign consists of, as far as the level or the budgets ask for it.
@@ -119,7 +159,9 @@ struct Parts {
 
 async fn account(session: Session<'_>, id: AccountId) -> Result<Account, Error> {
     let fields = [("fields", ACCOUNT_FIELDS.to_owned())];
-    let node = session.get(Endpoint::Account, &id.to_string(), &fields, read_node).await;
+    let node = session
+        .get(Endpoint::Account, &id.to_string(), &fields, read_node)
+        .await;
     Ok(decoration(node)?.unwrap_or_default().into_account(id))
 }
 
@@ -135,9 +177,18 @@ async fn parts(
     }
     // A campaign's own edge needs no filter; an account's does where it costs fewer calls.
     let chunks = campaigns.len().div_ceil(IDS_A_FILTER);
-    let filtered = path.starts_with("act_") && campaigns.len() < listed && chunks <= listed.div_ceil(PAGE_SIZE);
-    let ids: Vec<&str> = campaigns.iter().map(|campaign| campaign.id.as_str()).collect();
-    let filters: Vec<&[&str]> = if filtered { ids.chunks(IDS_A_FILTER).collect() } else { vec![&[]] };
+    let filtered = path.starts_with("act_")
+        && campaigns.len() < listed
+        && chunks <= listed.div_ceil(PAGE_SIZE);
+    let ids: Vec<&str> = campaigns
+        .iter()
+        .map(|campaign| campaign.id.as_str())
+        .collect();
+    let filters: Vec<&[&str]> = if filtered {
+        ids.chunks(IDS_A_FILTER).collect()
+    } else {
+        vec![&[]]
+    };
     let mut parts = Parts {
         complete: !filtered,
         ..Parts::default()
@@ -148,10 +199,14 @@ async fn parts(
             // Here they decide which rows there are.
             Level::Adset | Level::Ad => parts.adsets.extend(adsets?),
             // Here they only hold the budgets.
-            Level::Account | Level::Campaign => parts.adsets.extend(decoration(adsets)?.unwrap_or_default()),
+            Level::Account | Level::Campaign => {
+                parts.adsets.extend(decoration(adsets)?.unwrap_or_default())
+            }
         }
         if level == Level::Ad {
-            parts.ads.extend(list(session, Endpoint::Ads, path, AD_FIELDS, filter).await?);
+            parts
+                .ads
+                .extend(list(session, Endpoint::Ads, path, AD_FIELDS, filter).await?);
         }
     }
     Ok(parts)
@@ -163,7 +218,11 @@ fn decoration<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
         Ok(answer) => Ok(Some(answer)),
         Err(error) => match error.class {
             Class::Denied | Class::Throttled(_) | Class::Held => Err(error),
-            Class::Forbidden | Class::Rejected | Class::Unavailable | Class::TooLarge | Class::Garbled => {
+            Class::Forbidden
+            | Class::Rejected
+            | Class::Unavailable
+            | Class::TooLarge
+            | Class::Garbled => {
                 tracing::debug!(fault = %error.fault, "discovery does without");
                 Ok(None)
             }
@@ -182,7 +241,10 @@ async fn list(
     let path = format!("{path}/{}", endpoint.as_str());
     let (mut nodes, mut after, mut page_size) = (Vec::new(), None, PAGE_SIZE);
     for _ in 0..MOST_PAGES {
-        let mut params = vec![("fields", fields.to_owned()), ("limit", page_size.to_string())];
+        let mut params = vec![
+            ("fields", fields.to_owned()),
+            ("limit", page_size.to_string()),
+        ];
         if !campaigns.is_empty() {
             let filter = json!([{"field": "campaign.id", "operator": "IN", "value": campaigns}]);
             params.push(("filtering", filter.to_string()));
@@ -195,7 +257,9 @@ async fn list(
                 nodes.extend(page.data);
                 match page.after {
                     None => return Ok(nodes),
-                    same if same == after => return Err(Error::garbled("a next page that is the same page again")),
+                    same if same == after => {
+                        return Err(Error::garbled("a next page that is the same page again"));
+                    }
                     next => after = next,
                 }
             }
@@ -270,20 +334,29 @@ fn budgets(campaigns: &mut [Campaign], adsets: &[Node], currency: &str) {
 
 /// What has a row of its own at that level.
 fn members(account: &Account, campaigns: &[Campaign], level: Level, parts: &Parts) -> Vec<Member> {
-    let identity = |campaign: Option<&Campaign>, adset: Option<Named>, ad: Option<Named>| Identity {
-        account: account.id.clone(),
-        currency: account.currency.clone(),
-        campaign: campaign.map(|campaign| Named {
-            id: campaign.id.clone(),
-            name: campaign.name.clone(),
-        }),
-        adset,
-        ad,
+    let identity =
+        |campaign: Option<&Campaign>, adset: Option<Named>, ad: Option<Named>| Identity {
+            account: account.id.clone(),
+            currency: account.currency.clone(),
+            campaign: campaign.map(|campaign| Named {
+                id: campaign.id.clone(),
+                name: campaign.name.clone(),
+            }),
+            adset,
+            ad,
+        };
+    let named = |node: &Node| {
+        node.id.clone().map(|id| Named {
+            id,
+            name: node.name.clone(),
+        })
     };
-    let named = |node: &Node| node.id.clone().map(|id| Named { id, name: node.name.clone() });
     let parent = |node: &Node| {
         let id = node.campaign_id.as_ref()?;
-        campaigns.binary_search_by(|campaign| campaign.id.cmp(id)).ok().map(|at| &campaigns[at])
+        campaigns
+            .binary_search_by(|campaign| campaign.id.cmp(id))
+            .ok()
+            .map(|at| &campaigns[at])
     };
     match level {
         Level::Account => vec![Member {
@@ -307,7 +380,11 @@ fn members(account: &Account, campaigns: &[Campaign], level: Level, parts: &Part
             adsets.filter_map(member).collect()
         }
         Level::Ad => {
-            let adsets: HashMap<_, _> = parts.adsets.iter().map(|adset| (&adset.id, adset)).collect();
+            let adsets: HashMap<_, _> = parts
+                .adsets
+                .iter()
+                .map(|adset| (&adset.id, adset))
+                .collect();
             let ads = parts.ads.iter().filter(|ad| !ad.is_gone());
             let member = |ad: &Node| {
                 let adset = adsets.get(&ad.adset_id)?;

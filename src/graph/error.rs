@@ -81,13 +81,17 @@ impl Error {
 
     /// Reads an answer's `error` member; `None` where the answer has none.
     pub(super) fn find(status: u16, body: &[u8]) -> Option<Self> {
-        let told = serde_json::from_slice::<Envelope>(body).ok().and_then(|envelope| envelope.error);
+        let told = serde_json::from_slice::<Envelope>(body)
+            .ok()
+            .and_then(|envelope| envelope.error);
         match told {
             Some(told) => Some(told.classify(status)),
-            None if status >= 500 => Some(Self::unavailable(format!("HTTP status {status} without a reason"))),
-            None if !(200..300).contains(&status) => {
-                Some(Self::garbled(format!("HTTP status {status} without a reason that Meta would give")))
-            }
+            None if status >= 500 => Some(Self::unavailable(format!(
+                "HTTP status {status} without a reason"
+            ))),
+            None if !(200..300).contains(&status) => Some(Self::garbled(format!(
+                "HTTP status {status} without a reason that Meta would give"
+            ))),
             None => None,
         }
     }
@@ -156,7 +160,10 @@ impl Told {
         let code = self.code.as_ref().and_then(Loose::whole);
         let subcode = self.error_subcode.as_ref().and_then(Loose::whole);
         let transient = self.is_transient.as_ref().is_some_and(Loose::flag);
-        let message = self.message.and_then(Loose::text).unwrap_or_else(|| "no message".to_owned());
+        let message = self
+            .message
+            .and_then(Loose::text)
+            .unwrap_or_else(|| "no message".to_owned());
         let class = class(code, subcode, transient, &message, status);
         let reason = match class {
             Class::Throttled(_) | Class::Held => Reason::Throttled,
@@ -181,8 +188,16 @@ impl Told {
     }
 }
 
-fn class(code: Option<i64>, subcode: Option<i64>, transient: bool, message: &str, status: u16) -> Class {
-    let too_large = message.to_ascii_lowercase().contains("reduce the amount of data");
+fn class(
+    code: Option<i64>,
+    subcode: Option<i64>,
+    transient: bool,
+    message: &str,
+    status: u16,
+) -> Class {
+    let too_large = message
+        .to_ascii_lowercase()
+        .contains("reduce the amount of data");
     match (code, subcode) {
         (_, Some(1_504_018)) | (Some(100), Some(1_487_534)) => Class::TooLarge,
         _ if too_large => Class::TooLarge,
@@ -213,21 +228,35 @@ mod tests {
     use super::{Class, Error, Scope};
 
     fn class_of(status: u16, error: &str) -> Class {
-        Error::find(status, format!(r#"{{"error":{error}}}"#).as_bytes()).unwrap().class
+        Error::find(status, format!(r#"{{"error":{error}}}"#).as_bytes())
+            .unwrap()
+            .class
     }
 
     #[test]
     fn classes_come_from_code_subcode_and_transience() {
         let throttled = Class::Throttled(Scope::AdAccount);
         for (status, error, class) in [
-            (400, r#"{"code":4,"is_transient":true}"#, Class::Throttled(Scope::App)),
+            (
+                400,
+                r#"{"code":4,"is_transient":true}"#,
+                Class::Throttled(Scope::App),
+            ),
             (403, r#"{"code":"4"}"#, Class::Throttled(Scope::App)),
             (400, r#"{"code":341}"#, Class::Throttled(Scope::App)),
-            (400, r#"{"code":17,"error_subcode":2446079,"is_transient":false}"#, throttled),
+            (
+                400,
+                r#"{"code":17,"error_subcode":2446079,"is_transient":false}"#,
+                throttled,
+            ),
             (400, r#"{"code":613}"#, throttled),
             (400, r#"{"code":80000}"#, throttled),
             (400, r#"{"code":80014}"#, throttled),
-            (400, r#"{"code":190,"error_subcode":463,"type":"OAuthException"}"#, Class::Denied),
+            (
+                400,
+                r#"{"code":190,"error_subcode":463,"type":"OAuthException"}"#,
+                Class::Denied,
+            ),
             (401, r#"{"code":102}"#, Class::Denied),
             (403, r#"{"code":200}"#, Class::Forbidden),
             (400, r#"{"code":10}"#, Class::Forbidden),
@@ -235,12 +264,32 @@ mod tests {
             (400, r#"{"code":100}"#, Class::Rejected),
             (400, r#"{"code":3018}"#, Class::Rejected),
             (400, r#"{"code":99999}"#, Class::Rejected),
-            (400, r#"{"code":99999,"is_transient":true}"#, Class::Unavailable),
+            (
+                400,
+                r#"{"code":99999,"is_transient":true}"#,
+                Class::Unavailable,
+            ),
             (400, r#"{"code":2,"is_transient":true}"#, Class::Unavailable),
-            (500, r#"{"code":1,"message":"An unknown error occurred"}"#, Class::Unavailable),
-            (500, r#"{"code":1,"message":"Please reduce the amount of data you're asking for"}"#, Class::TooLarge),
-            (400, r#"{"code":100,"error_subcode":1487534}"#, Class::TooLarge),
-            (400, r#"{"code":-2,"error_subcode":1504018}"#, Class::TooLarge),
+            (
+                500,
+                r#"{"code":1,"message":"An unknown error occurred"}"#,
+                Class::Unavailable,
+            ),
+            (
+                500,
+                r#"{"code":1,"message":"Please reduce the amount of data you're asking for"}"#,
+                Class::TooLarge,
+            ),
+            (
+                400,
+                r#"{"code":100,"error_subcode":1487534}"#,
+                Class::TooLarge,
+            ),
+            (
+                400,
+                r#"{"code":-2,"error_subcode":1504018}"#,
+                Class::TooLarge,
+            ),
             (200, r#"{"code":190}"#, Class::Denied),
             (400, r#"{}"#, Class::Garbled),
             (400, r#"{"code":[1],"message":{"a":1}}"#, Class::Garbled),
@@ -252,7 +301,10 @@ mod tests {
     #[test]
     fn statuses_matter_only_where_nothing_was_said() {
         assert_eq!(Error::find(200, b"{\"data\":[]}"), None);
-        assert_eq!(Error::find(503, b"Service Unavailable").unwrap().class, Class::Unavailable);
+        assert_eq!(
+            Error::find(503, b"Service Unavailable").unwrap().class,
+            Class::Unavailable
+        );
         assert_eq!(Error::find(404, b"<html>").unwrap().class, Class::Garbled);
         assert_eq!(Error::find(302, b"").unwrap().class, Class::Garbled);
     }

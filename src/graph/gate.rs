@@ -68,9 +68,15 @@ impl Gate {
         let lanes = self.with(&lane.business, |state| Arc::clone(&state.lanes));
         let closed = |_| Error::unavailable("the exporter is shutting down");
         let own = lanes.acquire_owned().await.map_err(closed)?;
-        let all = Arc::clone(&self.all).acquire_owned().await.map_err(closed)?;
+        let all = Arc::clone(&self.all)
+            .acquire_owned()
+            .await
+            .map_err(closed)?;
         if self.with(&lane.business, |state| state.denied) {
-            return Err(Error::held(Reason::Denied, "not asked: the access token was refused before"));
+            return Err(Error::held(
+                Reason::Denied,
+                "not asked: the access token was refused before",
+            ));
         }
         Ok(Permit {
             gate: self,
@@ -81,14 +87,19 @@ impl Gate {
 
     fn with<T>(&self, business: &str, act: impl FnOnce(&mut Business) -> T) -> T {
         // Nothing panics while it holds this lock; and if it did, the state would still be sound.
-        let mut businesses = self.businesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut businesses = self
+            .businesses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = businesses.get_mut(business) {
             return act(state);
         }
-        let state = businesses.entry(business.into()).or_insert_with(|| Business {
-            lanes: Arc::new(Semaphore::new(self.share)),
-            denied: false,
-        });
+        let state = businesses
+            .entry(business.into())
+            .or_insert_with(|| Business {
+                lanes: Arc::new(Semaphore::new(self.share)),
+                denied: false,
+            });
         act(state)
     }
 }

@@ -67,7 +67,11 @@ pub async fn ask(
     for _ in 0..MOST_PAGES {
         let params = params(query, lessons, after.as_deref());
         let dropped = &lessons.dropped;
-        let page = session.get(Endpoint::Insights, &path, &params, |body| wire::read(body, query, dropped)).await;
+        let page = session
+            .get(Endpoint::Insights, &path, &params, |body| {
+                wire::read(body, query, dropped)
+            })
+            .await;
         let page = match page {
             Ok(page) => page,
             Err(error) => match mend(&error, query, lessons, after.is_none()) {
@@ -90,7 +94,9 @@ pub async fn ask(
         }
         match page.after {
             None => return Ok(heard),
-            same if same == after => return Err(Error::garbled("a next page that is the same page again")),
+            same if same == after => {
+                return Err(Error::garbled("a next page that is the same page again"));
+            }
             next => after = next,
         }
     }
@@ -102,7 +108,10 @@ fn mend(error: &Error, query: &Query, lessons: &mut Lessons, first_page: bool) -
     match error.class {
         Class::TooLarge if lessons.page_size > 1 => {
             lessons.page_size /= 2;
-            tracing::info!(page_size = lessons.page_size, "the API cannot give such large pages, asking for smaller ones");
+            tracing::info!(
+                page_size = lessons.page_size,
+                "the API cannot give such large pages, asking for smaller ones"
+            );
             true
         }
         // A field that is dropped half way would leave an answer of two minds.
@@ -121,23 +130,32 @@ fn mend(error: &Error, query: &Query, lessons: &mut Lessons, first_page: bool) -
 fn named(message: &str, fields: &[String]) -> Option<String> {
     let blame = message.split("must be one of").next().unwrap_or(message);
     let mut words = blame.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-    words.find_map(|word| fields.iter().find(|field| *field == word)).cloned()
+    words
+        .find_map(|word| fields.iter().find(|field| *field == word))
+        .cloned()
 }
 
 /// The fields that a question can do without.
 fn droppable(query: &Query, lessons: &Lessons) -> Vec<String> {
     let own = ["account_id", "campaign_id", "adset_id", "ad_id", "actions"];
     let fields = fields(query, lessons);
-    fields.into_iter().filter(|field| !own.contains(&field.as_str())).collect()
+    fields
+        .into_iter()
+        .filter(|field| !own.contains(&field.as_str()))
+        .collect()
 }
 
 /// The fields of a question, without those that the API does not take.
 fn fields(query: &Query, lessons: &Lessons) -> Vec<String> {
     let identity: &[&str] = match query.rows {
         Level::Account => &["account_id", "account_currency", "attribution_setting"],
-        Level::Campaign => {
-            &["account_id", "account_currency", "campaign_id", "campaign_name", "attribution_setting"]
-        }
+        Level::Campaign => &[
+            "account_id",
+            "account_currency",
+            "campaign_id",
+            "campaign_name",
+            "attribution_setting",
+        ],
         Level::Adset => &[
             "account_id",
             "account_currency",
@@ -167,7 +185,9 @@ fn fields(query: &Query, lessons: &Lessons) -> Vec<String> {
             fields.push("marketing_messages_spend");
         }
     }
-    let taken = fields.into_iter().filter(|field| !lessons.dropped.iter().any(|dropped| dropped == field));
+    let taken = fields
+        .into_iter()
+        .filter(|field| !lessons.dropped.iter().any(|dropped| dropped == field));
     taken.map(str::to_owned).collect()
 }
 
@@ -179,7 +199,10 @@ fn params(query: &Query, lessons: &Lessons, after: Option<&str>) -> Vec<(&'stati
     match query.dates {
         Dates::Preset(preset) => params.push(("date_preset", preset.as_str().to_owned())),
         Dates::Range { since, until } => {
-            params.push(("time_range", json!({"since": since.to_string(), "until": until.to_string()}).to_string()));
+            params.push((
+                "time_range",
+                json!({"since": since.to_string(), "until": until.to_string()}).to_string(),
+            ));
         }
         Dates::Unsent => {}
     }
@@ -217,7 +240,9 @@ fn misdated(query: &Query, row: &Row) -> Option<Fault> {
         let (start, stop) = (row.start, row.stop);
         Fault::new(
             Reason::Garbled,
-            format!("asked for {since} to {until}, answered for {start} to {stop}: that row is withheld"),
+            format!(
+                "asked for {since} to {until}, answered for {start} to {stop}: that row is withheld"
+            ),
         )
     })
 }

@@ -15,17 +15,18 @@ pub(super) const CAMPAIGN_FIELDS: &str = "id,name,effective_status,objective,is_
 /// The fields that a campaign is asked for on its own.
 pub(super) const CAMPAIGN_NODE_FIELDS: &str = "id,name,effective_status,objective,account_id";
 /// The fields of an ad that somebody took for a campaign.
-pub(super) const AD_NODE_FIELDS: &str =
-    "id,name,effective_status,account_id,campaign{id,name,objective},adset{daily_budget,lifetime_budget}";
+pub(super) const AD_NODE_FIELDS: &str = "id,name,effective_status,account_id,campaign{id,name,objective},adset{daily_budget,lifetime_budget}";
 /// The fields that an ad set is asked for.
-pub(super) const ADSET_FIELDS: &str = "id,name,campaign_id,effective_status,daily_budget,lifetime_budget";
+pub(super) const ADSET_FIELDS: &str =
+    "id,name,campaign_id,effective_status,daily_budget,lifetime_budget";
 /// The fields that an ad is asked for in a list.
 pub(super) const AD_FIELDS: &str = "id,name,effective_status,campaign_id,adset_id";
 
 /// Currencies without minor units, as Meta counts them; ISO 4217 counts some otherwise.
 /// Source: Meta's document on currencies in the Marketing API.
-const WHOLE_CURRENCIES: [&str; 11] =
-    ["CLP", "COP", "CRC", "HUF", "ISK", "IDR", "JPY", "KRW", "PYG", "TWD", "VND"];
+const WHOLE_CURRENCIES: [&str; 11] = [
+    "CLP", "COP", "CRC", "HUF", "ISK", "IDR", "JPY", "KRW", "PYG", "TWD", "VND",
+];
 
 /// Any node, as far as discovery reads it: every field may be missing, or of another shape.
 #[derive(Default)]
@@ -43,8 +44,8 @@ pub(super) struct Node {
     pub(super) daily_budget: Option<u64>,
     pub(super) lifetime_budget: Option<u64>,
     /// An ad's parents.
-    pub(super) campaign: Option<Box<Node>>,
-    pub(super) adset: Option<Box<Node>>,
+    pub(super) campaign: Option<Box<Self>>,
+    pub(super) adset: Option<Box<Self>>,
 }
 
 /// The same as it is written.
@@ -88,7 +89,8 @@ impl<'de> Deserialize<'de> for Node {
 
 impl From<Written<'_>> for Node {
     fn from(written: Written<'_>) -> Self {
-        let text = |cell: &Option<Cell<'_>>| cell.as_ref().and_then(Cell::text).map(Box::<str>::from);
+        let text =
+            |cell: &Option<Cell<'_>>| cell.as_ref().and_then(Cell::text).map(Box::<str>::from);
         let id = |cell: &Option<Cell<'_>>| text(cell).and_then(|text| ObjectId::parse(&text));
         let minor = |cell: &Option<Cell<'_>>| text(cell).and_then(|text| text.parse().ok());
         Self {
@@ -123,7 +125,10 @@ impl Node {
 
     /// The account that this node is.
     pub(super) fn into_account(self, id: AccountId) -> Account {
-        let timezone = self.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
+        let timezone = self
+            .timezone
+            .as_deref()
+            .and_then(|name| TimeZone::get(name).ok());
         Account {
             id,
             name: self.name,
@@ -155,7 +160,11 @@ pub(super) fn read_nodes(body: &[u8]) -> Result<Page<Vec<Node>>, String> {
 
 /// Minor units as node budgets have them → major units as insights have them.
 pub(super) fn major(minor: u64, currency: &str) -> Option<f64> {
-    let shift = if WHOLE_CURRENCIES.contains(&currency) { 0 } else { -2 };
+    let shift = if WHOLE_CURRENCIES.contains(&currency) {
+        0
+    } else {
+        -2
+    };
     decimal::parse(&minor.to_string(), shift)
 }
 
@@ -167,8 +176,16 @@ mod tests {
     fn budgets_follow_metas_offsets_not_iso_4217() {
         assert_eq!(major(5_000, "USD"), Some(50.0));
         assert_eq!(major(5_000, "JPY"), Some(5_000.0));
-        assert_eq!(major(5_000, "HUF"), Some(5_000.0), "ISO 4217 gives it two decimals");
-        assert_eq!(major(5_000, "BHD"), Some(50.0), "ISO 4217 gives it three decimals");
+        assert_eq!(
+            major(5_000, "HUF"),
+            Some(5_000.0),
+            "ISO 4217 gives it two decimals"
+        );
+        assert_eq!(
+            major(5_000, "BHD"),
+            Some(50.0),
+            "ISO 4217 gives it three decimals"
+        );
         assert_eq!(major(1_999, "EUR"), Some(19.99));
     }
 
@@ -180,7 +197,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(node.id.unwrap().as_str(), "120249960544200494");
-        assert_eq!((node.daily_budget, node.lifetime_budget), (Some(5000), Some(0)));
+        assert_eq!(
+            (node.daily_budget, node.lifetime_budget),
+            (Some(5000), Some(0))
+        );
         assert!(read_nodes(br#"{"data":{}}"#).is_err());
         assert!(read_nodes(b"{}").is_err());
     }

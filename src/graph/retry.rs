@@ -45,7 +45,13 @@ mod tests {
             assert_eq!(pause(class, 2, 1.0), Some(Duration::from_secs(1)));
             assert_eq!(pause(class, 3, 0.5), None);
         }
-        for class in [Class::Throttled(Scope::App), Class::Denied, Class::Forbidden, Class::Rejected, Class::TooLarge] {
+        for class in [
+            Class::Throttled(Scope::App),
+            Class::Denied,
+            Class::Forbidden,
+            Class::Rejected,
+            Class::TooLarge,
+        ] {
             assert_eq!(pause(class, 1, 0.5), None);
         }
     }

@@ -106,10 +106,18 @@ impl Session<'_> {
     ) -> Result<T, Error> {
         let permit = self.gate.enter(self.lane).await?;
         let start = Instant::now();
-        let response = self.client.send(self.credentials, Request { path, params }).await;
+        let response = self
+            .client
+            .send(self.credentials, Request { path, params })
+            .await;
         let duration = start.elapsed();
-        let answer = response.body.and_then(|body: Bytes| read(&body).map_err(Error::garbled));
-        let answer = answer.map_err(|error| Error { wait: response.headers.regain, ..error });
+        let answer = response
+            .body
+            .and_then(|body: Bytes| read(&body).map_err(Error::garbled));
+        let answer = answer.map_err(|error| Error {
+            wait: response.headers.regain,
+            ..error
+        });
         let error = answer.as_ref().err();
         permit.leave(error, &response.headers);
         (self.told)(&Call {

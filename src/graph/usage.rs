@@ -84,7 +84,10 @@ impl Headers {
         }
         if let Some(account) = json("x-ad-account-usage") {
             read.percentage(&account, "acc_id_util_pct", "ad_account");
-            read.waits(number(&account["reset_time_duration"]).filter(|_| read.is_full("ad_account")), 1.0);
+            read.waits(
+                number(&account["reset_time_duration"]).filter(|_| read.is_full("ad_account")),
+                1.0,
+            );
             read.tier(&account);
         }
         if let Some(throttle) = json("x-fb-ads-insights-throttle") {
@@ -95,7 +98,9 @@ impl Headers {
         if let Some(Value::Object(cases)) = json("x-business-use-case-usage") {
             for (id, entries) in cases {
                 for entry in entries.as_array().into_iter().flatten() {
-                    let limit = entry["type"].as_str().map_or_else(|| "unknown".to_owned(), short);
+                    let limit = entry["type"]
+                        .as_str()
+                        .map_or_else(|| "unknown".to_owned(), short);
                     read.hourly(Some(&id), &limit, entry);
                     read.waits(number(&entry["estimated_time_to_regain_access"]), 60.0);
                     read.tier(entry);
@@ -115,7 +120,13 @@ impl Headers {
         self.push(None, limit, Quantity::Utilization, number(&entry[name]));
     }
 
-    fn push(&mut self, account_id: Option<&str>, limit: &str, quantity: Quantity, percent: Option<f64>) {
+    fn push(
+        &mut self,
+        account_id: Option<&str>,
+        limit: &str,
+        quantity: Quantity,
+        percent: Option<f64>,
+    ) {
         if let Some(percent) = percent {
             self.usage.push(Usage {
                 account_id: account_id.map(short),
@@ -129,13 +140,17 @@ impl Headers {
     fn waits(&mut self, units: Option<f64>, seconds_a_unit: f64) {
         // More than a day is no time to wait but a mistake.
         const LONGEST: f64 = 24.0 * 60.0 * 60.0;
-        let seconds = units.map(|units| units * seconds_a_unit).filter(|s| *s > 0.0);
+        let seconds = units
+            .map(|units| units * seconds_a_unit)
+            .filter(|s| *s > 0.0);
         let wait = seconds.map(|seconds| Duration::from_secs_f64(seconds.min(LONGEST)));
         self.regain = self.regain.max(wait);
     }
 
     fn is_full(&self, limit: &str) -> bool {
-        self.usage.iter().any(|usage| usage.limit == limit && usage.ratio >= 1.0)
+        self.usage
+            .iter()
+            .any(|usage| usage.limit == limit && usage.ratio >= 1.0)
     }
 
     fn tier(&mut self, entry: &Value) {
@@ -178,7 +193,9 @@ mod tests {
 
     fn ratios(headers: &Headers) -> Vec<(String, &'static str, f64)> {
         let usage = headers.usage.iter();
-        usage.map(|u| (u.limit.clone(), u.quantity.as_str(), u.ratio)).collect()
+        usage
+            .map(|u| (u.limit.clone(), u.quantity.as_str(), u.ratio))
+            .collect()
     }
 
     #[test]
@@ -187,11 +204,12 @@ mod tests {
             ("x-app-usage", r#"{"call_count":28,"total_time":"25"}"#),
             (
                 "x-business-use-case-usage",
-                r#"{"1":[{"type":"ads_insights","call_count":95,"estimated_time_to_regain_access":0},
-                    {"type":"ads_management","total_cputime":118,"estimated_time_to_regain_access":"7",
-                     "ads_api_access_tier":"development_access"}]}"#,
+                r#"{"1":[{"type":"ads_insights","call_count":95,"estimated_time_to_regain_access":0}, {"type":"ads_management","total_cputime":118,"estimated_time_to_regain_access":"7", "ads_api_access_tier":"development_access"}]}"#,
             ),
-            ("x-fb-ads-insights-throttle", r#"{"app_id_util_pct":100,"acc_id_util_pct":9.67}"#),
+            (
+                "x-fb-ads-insights-throttle",
+                r#"{"app_id_util_pct":100,"acc_id_util_pct":9.67}"#,
+            ),
             ("facebook-api-version", "v26.0"),
         ]);
         assert_eq!(
@@ -212,9 +230,15 @@ mod tests {
 
     #[test]
     fn the_account_header_counts_seconds_and_only_a_full_quota_waits() {
-        let full = read(&[("x-ad-account-usage", r#"{"acc_id_util_pct":100,"reset_time_duration":100}"#)]);
+        let full = read(&[(
+            "x-ad-account-usage",
+            r#"{"acc_id_util_pct":100,"reset_time_duration":100}"#,
+        )]);
         assert_eq!(full.regain, Some(Duration::from_secs(100)));
-        let low = read(&[("x-ad-account-usage", r#"{"acc_id_util_pct":9.67,"reset_time_duration":100}"#)]);
+        let low = read(&[(
+            "x-ad-account-usage",
+            r#"{"acc_id_util_pct":9.67,"reset_time_duration":100}"#,
+        )]);
         assert_eq!(low.regain, None);
     }
 
@@ -223,7 +247,10 @@ mod tests {
         let headers = read(&[
             ("x-app-usage", "not json"),
             ("x-ad-account-usage", r#"[1,2]"#),
-            ("x-business-use-case-usage", r#"{"1":{"call_count":1},"2":[3,{"call_count":"NaN"},{"call_count":-5}]}"#),
+            (
+                "x-business-use-case-usage",
+                r#"{"1":{"call_count":1},"2":[3,{"call_count":"NaN"},{"call_count":-5}]}"#,
+            ),
         ]);
         assert_eq!(headers, Headers::default());
     }

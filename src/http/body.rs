@@ -24,7 +24,10 @@ pub(super) struct Pieces {
 impl Pieces {
     /// A body of pieces that are there.
     pub(super) fn ready(pieces: impl IntoIterator<Item = Bytes>) -> Self {
-        let ready: VecDeque<Bytes> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        let ready: VecDeque<Bytes> = pieces
+            .into_iter()
+            .filter(|piece| !piece.is_empty())
+            .collect();
         Self {
             left: ready.iter().map(|piece| piece.len() as u64).sum(),
             ready,
@@ -47,7 +50,10 @@ impl Body for Pieces {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let next = match (self.ready.pop_front(), &mut self.more) {
             (Some(piece), _) => Some(piece),
             (None, Some(more)) => match more.poll_recv(cx) {

@@ -9,8 +9,7 @@ use crate::exposition::Page;
 use crate::snapshot::{Known, WindowKnown};
 
 /// Nothing is loaded from anywhere; only the style below is believed.
-pub(super) const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--edge:#8884;--good:#1a7f37;--bad:#c9302c}
@@ -28,7 +27,12 @@ pub(super) fn html(page: &Page, telemetry_path: &str, now: Timestamp) -> String 
     let path = escaped(telemetry_path);
     html.push_str("<!doctype html><html lang=en><meta charset=utf-8>");
     html.push_str("<meta name=viewport content='width=device-width,initial-scale=1'><meta http-equiv=refresh content=15>");
-    push(&mut html, format_args!("<title>Marketing Messages exporter</title><style>{STYLE}</style><h1>Marketing Messages exporter</h1>"));
+    push(
+        &mut html,
+        format_args!(
+            "<title>Marketing Messages exporter</title><style>{STYLE}</style><h1>Marketing Messages exporter</h1>"
+        ),
+    );
     push(
         &mut html,
         format_args!(
@@ -53,9 +57,18 @@ fn row(html: &mut String, known: &Known, window: &str, state: &WindowKnown, now:
         (false, true, true) => ("up", "up"),
         (false, true, false) => ("down", "down"),
     };
-    let age = state.last_success.map_or_else(|| "never".to_owned(), |at| span(between(at, now)));
-    let next = state.next_poll.map_or_else(|| "now".to_owned(), |at| format!("in {}", span(between(now, at))));
-    let fault = state.fault.as_ref().map(ToString::to_string).unwrap_or_default();
+    let age = state
+        .last_success
+        .map_or_else(|| "never".to_owned(), |at| span(between(at, now)));
+    let next = state.next_poll.map_or_else(
+        || "now".to_owned(),
+        |at| format!("in {}", span(between(now, at))),
+    );
+    let fault = state
+        .fault
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     push(
         html,
         format_args!(
@@ -70,7 +83,7 @@ fn row(html: &mut String, known: &Known, window: &str, state: &WindowKnown, now:
 
 fn push(html: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
-    drop(html.write_fmt(text));
+    let _ = html.write_fmt(text);
 }
 
 fn between(from: Timestamp, to: Timestamp) -> Duration {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use jiff::Timestamp;
 use hyper::{Method, Request, Response, StatusCode};
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::body::Pieces;
@@ -47,13 +47,17 @@ impl Site {
         }
         if method != Method::GET && method != Method::HEAD {
             let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            answer
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
         match path {
             "/-/healthy" => self.healthy(),
             "/-/ready" => self.ready(),
-            path if path == self.telemetry_path => self.metrics(request.headers(), method == Method::HEAD),
+            path if path == self.telemetry_path => {
+                self.metrics(request.headers(), method == Method::HEAD)
+            }
             _ => self.landing(),
         }
     }
@@ -65,7 +69,9 @@ impl Site {
             match page.gzip(own.as_bytes()) {
                 Ok(pieces) => {
                     let mut answer = Response::new(Pieces::ready(pieces));
-                    answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                    answer
+                        .headers_mut()
+                        .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                     answer
                 }
                 Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
@@ -84,7 +90,10 @@ impl Site {
         if age < HEALTHY {
             text(StatusCode::OK, "healthy\n")
         } else {
-            text(StatusCode::SERVICE_UNAVAILABLE, format!("the scheduler has not moved for {} s\n", age.as_secs()))
+            text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("the scheduler has not moved for {} s\n", age.as_secs()),
+            )
         }
     }
 
@@ -95,8 +104,16 @@ impl Site {
             return text(StatusCode::OK, "ready\n");
         }
         let mut missing = String::from("not yet polled:\n");
-        for known in page.snapshot.sources.iter().filter(|known| !known.is_tried()) {
-            missing.push_str(&format!("{} {}\n", known.source.business, known.source.name));
+        for known in page
+            .snapshot
+            .sources
+            .iter()
+            .filter(|known| !known.is_tried())
+        {
+            missing.push_str(&format!(
+                "{} {}\n",
+                known.source.business, known.source.name
+            ));
         }
         text(StatusCode::SERVICE_UNAVAILABLE, missing)
     }
@@ -106,10 +123,22 @@ impl Site {
         let html = landing::html(&page, &self.telemetry_path, (self.now)());
         let mut answer = Response::new(Pieces::ready([Bytes::from(html)]));
         let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(landing::POLICY));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        );
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(landing::POLICY),
+        );
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        headers.insert(
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        );
         answer
     }
 }
@@ -129,21 +158,32 @@ fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Pieces::ready([text.into()]));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     answer
 }
 
 /// Whether the client takes gzip: named, or covered by `*`, and not refused by a weight of 0.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let lists = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let lists = headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     let mut accepted = None;
     for coding in lists.flat_map(|list| list.split(',')) {
         let mut parts = coding.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default().to_ascii_lowercase();
         let refused = parts.any(|part| {
             let weight = part.strip_prefix("q=").or(part.strip_prefix("Q="));
-            weight.and_then(|weight| weight.trim().parse::<f64>().ok()).is_some_and(|weight| weight <= 0.0)
+            weight
+                .and_then(|weight| weight.trim().parse::<f64>().ok())
+                .is_some_and(|weight| weight <= 0.0)
         });
         match name.as_str() {
             "gzip" | "x-gzip" => return !refused,

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 
 /// Now.
-#[expect(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the place that the ban points to"
+)]
 pub fn now() -> Timestamp {
     Timestamp::now()
 }

@@ -139,7 +139,10 @@ impl Crank {
             settings,
         };
         for business in crank.businesses.keys() {
-            let ours = plan.sources.iter().filter(|source| source.business == *business);
+            let ours = plan
+                .sources
+                .iter()
+                .filter(|source| source.business == *business);
             crank.settings.own.business(business, ours.count());
         }
         crank
@@ -176,9 +179,18 @@ impl Crank {
 
     fn wake(&self) -> Instant {
         let now = Instant::now();
-        let due = self.sources.iter().flat_map(|source| &source.windows).map(|window| window.due).min();
+        let due = self
+            .sources
+            .iter()
+            .flat_map(|source| &source.windows)
+            .map(|window| window.due)
+            .min();
         let stale = self.snapshot.next_withdrawal().map(|at| now + until(at));
-        [due, stale, Some(now + BEAT)].into_iter().flatten().min().unwrap_or(now)
+        [due, stale, Some(now + BEAT)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(now)
     }
 
     /// Starts what is due, business by business in turn.
@@ -205,7 +217,8 @@ impl Crank {
         let usual = self.usual(&known, window);
         self.sources[place].windows[window].due = usual;
         let source = &mut self.sources[place];
-        let busy = source.queue.contains(&window) || self.tasks.values().any(|task| *task == (place, window));
+        let busy = source.queue.contains(&window)
+            || self.tasks.values().any(|task| *task == (place, window));
         if busy {
             self.settings.own.skipped(&known.source.business);
         } else {
@@ -218,7 +231,9 @@ impl Crank {
         if source.running {
             return;
         }
-        let Some(window) = source.queue.pop_front() else { return };
+        let Some(window) = source.queue.pop_front() else {
+            return;
+        };
         let known = &self.snapshot.sources[place];
         let name = &known.source.business;
         let credentials = match self.businesses.get_mut(name).map(Business::credentials) {
@@ -281,7 +296,9 @@ impl Crank {
             Ok((id, _)) => *id,
             Err(error) => error.id(),
         };
-        let Some((place, window)) = self.tasks.remove(&id) else { return };
+        let Some((place, window)) = self.tasks.remove(&id) else {
+            return;
+        };
         self.sources[place].running = false;
         match ended {
             Ok((_, (_, turn))) => self.take(place, turn),
@@ -298,7 +315,12 @@ impl Crank {
         let known = Arc::clone(&self.snapshot.sources[place]);
         let source = &mut self.sources[place];
         let business = known.source.business.as_ref();
-        for field in turn.lessons.dropped.iter().filter(|field| !source.lessons.dropped.contains(field)) {
+        for field in turn
+            .lessons
+            .dropped
+            .iter()
+            .filter(|field| !source.lessons.dropped.contains(field))
+        {
             self.settings.own.field_rejected(business, field);
             tracing::warn!(
                 business,
@@ -323,7 +345,10 @@ impl Crank {
         // A campaign that no listing knows may be new: look once. One that a fresh listing does
         // not know either is gone, or not ours.
         let fresh = turn.polled.listing.is_some();
-        let unseen = turn.strangers.iter().any(|id| !source.strangers.contains(id));
+        let unseen = turn
+            .strangers
+            .iter()
+            .any(|id| !source.strangers.contains(id));
         source.strangers = turn.strangers;
         if unseen && !fresh {
             source.discover_at = None;
@@ -337,7 +362,9 @@ impl Crank {
         let window = polled.window;
         let business = known.source.business.as_ref();
         let fault = polled.fault().cloned();
-        self.settings.own.polled(business, fault.as_ref().map(|fault| fault.reason));
+        self.settings
+            .own
+            .polled(business, fault.as_ref().map(|fault| fault.reason));
         match &fault {
             Some(fault) => log_failure(&known, window, fault),
             None => tracing::debug!(
@@ -350,7 +377,11 @@ impl Crank {
         }
         let now = Instant::now();
         let state = &mut self.sources[place].windows[window];
-        state.failures = if fault.is_some() { state.failures.saturating_add(1) } else { 0 };
+        state.failures = if fault.is_some() {
+            state.failures.saturating_add(1)
+        } else {
+            0
+        };
         let failures = state.failures;
         if fault.is_none() {
             let released = self.scopes(place);
@@ -365,8 +396,11 @@ impl Crank {
         if let Some(fault) = &fault {
             let interval = known.source.windows[window].interval(today());
             self.hold(place, fault.reason, error.as_ref(), now);
-            if let Reason::Rejected | Reason::Unavailable | Reason::Garbled | Reason::Panicked = fault.reason {
-                due = now + schedule::pause(fault.reason, failures, interval, self.polling.backoff_max);
+            if let Reason::Rejected | Reason::Unavailable | Reason::Garbled | Reason::Panicked =
+                fault.reason
+            {
+                due = now
+                    + schedule::pause(fault.reason, failures, interval, self.polling.backoff_max);
             }
         }
         let held = self.holds.until(&self.scopes(place), now);
@@ -393,8 +427,12 @@ impl Crank {
         let scope = match (reason, error.map(|error| error.class)) {
             (Reason::Denied, _) => Scope::Business(business),
             (Reason::Forbidden, _) => Scope::Source(place),
-            (Reason::Throttled, Some(Class::Throttled(graph::Scope::App))) => Scope::App(self.app(&business)),
-            (Reason::Throttled, Some(Class::Throttled(graph::Scope::AdAccount))) => self.account_scope(place),
+            (Reason::Throttled, Some(Class::Throttled(graph::Scope::App))) => {
+                Scope::App(self.app(&business))
+            }
+            (Reason::Throttled, Some(Class::Throttled(graph::Scope::AdAccount))) => {
+                self.account_scope(place)
+            }
             _ => return,
         };
         self.holds.hold(scope, now, |failures| {
@@ -414,7 +452,10 @@ impl Crank {
     }
 
     fn app(&self, business: &str) -> Option<Box<str>> {
-        let app = self.businesses.get(business).and_then(|business| business.app.as_ref());
+        let app = self
+            .businesses
+            .get(business)
+            .and_then(|business| business.app.as_ref());
         app.map(|app| app.id.as_str().into())
     }
 
@@ -443,10 +484,20 @@ impl Crank {
         if let Some(state) = self.businesses.get_mut(business) {
             state.refused = true;
         }
-        let Some(fault) = known.windows.iter().find_map(|window| window.fault.clone()) else { return };
+        let Some(fault) = known.windows.iter().find_map(|window| window.fault.clone()) else {
+            return;
+        };
         let mut next = self.snapshot.as_ref().clone();
-        for known in next.sources.iter_mut().filter(|known| known.source.business.as_ref() == business) {
-            for window in Arc::make_mut(known).windows.iter_mut().filter(|window| !window.tried) {
+        for known in next
+            .sources
+            .iter_mut()
+            .filter(|known| known.source.business.as_ref() == business)
+        {
+            for window in Arc::make_mut(known)
+                .windows
+                .iter_mut()
+                .filter(|window| !window.tried)
+            {
                 window.tried = true;
                 window.fault = Some(fault.clone());
             }
@@ -472,14 +523,20 @@ impl Crank {
             .map(|(name, _)| name.clone())
             .collect();
         for name in changed {
-            tracing::info!(business = name.as_ref(), "the access token changed; trying it now");
+            tracing::info!(
+                business = name.as_ref(),
+                "the access token changed; trying it now"
+            );
             self.holds.release(&Scope::Business(name.clone()));
             if let Some(business) = self.businesses.get_mut(&name) {
                 business.refused = false;
             }
             for (known, source) in self.snapshot.sources.iter().zip(&mut self.sources) {
                 if known.source.business == name {
-                    source.windows.iter_mut().for_each(|window| window.due = now);
+                    source
+                        .windows
+                        .iter_mut()
+                        .for_each(|window| window.due = now);
                 }
             }
         }
@@ -489,7 +546,12 @@ impl Crank {
     fn usual(&self, known: &Known, window: usize) -> Instant {
         let planned = &known.source.windows[window];
         let interval = planned.interval(today());
-        let phase = schedule::phase(&known.source.business, &known.source.name, &planned.name, interval);
+        let phase = schedule::phase(
+            &known.source.business,
+            &known.source.name,
+            &planned.name,
+            interval,
+        );
         Instant::now() + until(schedule::next(clock::now(), phase, interval))
     }
 
@@ -511,7 +573,9 @@ impl Crank {
 
     fn publish(&mut self, snapshot: Snapshot) {
         self.snapshot = Arc::new(snapshot);
-        self.settings.publish.send_replace(Arc::clone(&self.snapshot));
+        self.settings
+            .publish
+            .send_replace(Arc::clone(&self.snapshot));
     }
 }
 
@@ -519,7 +583,11 @@ impl Business {
     /// What to ask with; read anew for every poll, so that a changed file needs no restart.
     fn credentials(&mut self) -> Result<Credentials, String> {
         self.token = None;
-        let app_secret = self.app.as_ref().map(|app| secret_store::read(&app.secret)).transpose()?;
+        let app_secret = self
+            .app
+            .as_ref()
+            .map(|app| secret_store::read(&app.secret))
+            .transpose()?;
         let token = secret_store::read(&self.kept)?;
         self.token = Some(token.clone());
         Ok(Credentials { token, app_secret })
@@ -534,12 +602,23 @@ fn count(own: &Own, lane: &Lane, configured: &str, call: &Call<'_>) {
         business,
         endpoint: call.endpoint.as_str(),
         duration: call.duration,
-        fault: call.error.map(|error| (error.fault.reason, error.fault.code)),
+        fault: call
+            .error
+            .map(|error| (error.fault.reason, error.fault.code)),
     });
     for usage in &call.headers.usage {
         let app_wide = matches!(usage.limit.as_str(), "app" | "insights_app");
-        let account = usage.account_id.as_deref().unwrap_or(if app_wide { "" } else { account });
-        own.usage(business, account, &usage.limit, usage.quantity.as_str(), usage.ratio);
+        let account = usage
+            .account_id
+            .as_deref()
+            .unwrap_or(if app_wide { "" } else { account });
+        own.usage(
+            business,
+            account,
+            &usage.limit,
+            usage.quantity.as_str(),
+            usage.ratio,
+        );
     }
     if let Some(tier) = &call.headers.tier {
         own.access_tier(business, account, tier);

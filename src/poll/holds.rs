@@ -33,7 +33,10 @@ struct Hold {
 impl Holds {
     /// Holds a scope off once more; `pause` says how long after so many failures in a row.
     pub(super) fn hold(&mut self, scope: Scope, now: Instant, pause: impl Fn(u32) -> Duration) {
-        let hold = self.0.entry(scope).or_insert(Hold { until: now, failures: 0 });
+        let hold = self.0.entry(scope).or_insert(Hold {
+            until: now,
+            failures: 0,
+        });
         // Several requests that fail together, before the hold took effect, are one failure.
         if hold.failures == 0 || hold.until <= now {
             hold.failures = hold.failures.saturating_add(1);
@@ -49,7 +52,10 @@ impl Holds {
     /// Until when any of these scopes is held off.
     pub(super) fn until(&self, scopes: &[Scope], now: Instant) -> Option<Instant> {
         let holds = scopes.iter().filter_map(|scope| self.0.get(scope));
-        holds.map(|hold| hold.until).filter(|until| *until > now).max()
+        holds
+            .map(|hold| hold.until)
+            .filter(|until| *until > now)
+            .max()
     }
 }
 
@@ -70,11 +76,17 @@ mod tests {
         holds.hold(scope.clone(), start, pause);
         holds.hold(scope.clone(), start, pause);
         let scopes = [scope.clone()];
-        assert_eq!(holds.until(&scopes, start), Some(start + Duration::from_secs(30)));
+        assert_eq!(
+            holds.until(&scopes, start),
+            Some(start + Duration::from_secs(30))
+        );
         let later = start + Duration::from_secs(31);
         assert_eq!(holds.until(&scopes, later), None);
         holds.hold(scope.clone(), later, pause);
-        assert_eq!(holds.until(&scopes, later), Some(later + Duration::from_secs(60)));
+        assert_eq!(
+            holds.until(&scopes, later),
+            Some(later + Duration::from_secs(60))
+        );
         holds.release(&scope);
         assert_eq!(holds.until(&scopes, later), None);
     }

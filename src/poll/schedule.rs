@@ -35,10 +35,23 @@ pub(super) fn next(now: Timestamp, phase: Duration, interval: Duration) -> Times
 }
 
 /// How long to leave alone what failed `failures` times in a row.
-pub(super) fn pause(reason: Reason, failures: u32, interval: Duration, backoff_max: Duration) -> Duration {
-    let doubled = |first: Duration| first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+pub(super) fn pause(
+    reason: Reason,
+    failures: u32,
+    interval: Duration,
+    backoff_max: Duration,
+) -> Duration {
+    let doubled = |first: Duration| {
+        first.saturating_mul(
+            1_u32
+                .checked_shl(failures.saturating_sub(1))
+                .unwrap_or(u32::MAX),
+        )
+    };
     match reason {
-        Reason::Denied | Reason::Forbidden => doubled(FIRST_PAUSE.min(backoff_max)).min(backoff_max),
+        Reason::Denied | Reason::Forbidden => {
+            doubled(FIRST_PAUSE.min(backoff_max)).min(backoff_max)
+        }
         Reason::Throttled => doubled(THROTTLED_PAUSE).min(backoff_max.max(THROTTLED_PAUSE)),
         Reason::Rejected | Reason::Unavailable | Reason::Garbled | Reason::Panicked => {
             doubled(interval).min(backoff_max.max(interval))
@@ -87,14 +100,20 @@ mod tests {
 
     #[test]
     fn phases_are_stable_and_spread() {
-        assert_eq!(phase("acme", "act_1", "today", QUARTER), phase("acme", "act_1", "today", QUARTER));
+        assert_eq!(
+            phase("acme", "act_1", "today", QUARTER),
+            phase("acme", "act_1", "today", QUARTER)
+        );
         let mut minutes = [0_u32; 15];
         for source in 0..3_000 {
             let phase = phase("acme", &format!("act_{source}"), "today", QUARTER);
             assert!(phase < QUARTER);
             minutes[usize::try_from(phase.as_secs() / 60).unwrap()] += 1;
         }
-        assert!(minutes.iter().all(|count| (150..250).contains(count)), "{minutes:?}");
+        assert!(
+            minutes.iter().all(|count| (150..250).contains(count)),
+            "{minutes:?}"
+        );
     }
 
     proptest::proptest! {
@@ -117,12 +136,22 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_their_limit() {
-        let pauses = |reason, limit| (1..=7).map(|n| pause(reason, n, QUARTER, limit).as_secs()).collect::<Vec<_>>();
-        assert_eq!(pauses(Reason::Denied, QUARTER), [30, 60, 120, 240, 480, 900, 900]);
+        let pauses = |reason, limit| {
+            (1..=7)
+                .map(|n| pause(reason, n, QUARTER, limit).as_secs())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            pauses(Reason::Denied, QUARTER),
+            [30, 60, 120, 240, 480, 900, 900]
+        );
         assert_eq!(pauses(Reason::Denied, Duration::from_secs(5)), [5; 7]);
         assert_eq!(pauses(Reason::Throttled, QUARTER)[..3], [300, 600, 900]);
         assert_eq!(pauses(Reason::Unavailable, QUARTER), [900; 7]);
-        assert_eq!(pauses(Reason::Rejected, 4 * QUARTER)[..4], [900, 1800, 3600, 3600]);
+        assert_eq!(
+            pauses(Reason::Rejected, 4 * QUARTER)[..4],
+            [900, 1800, 3600, 3600]
+        );
         assert_eq!(pause(Reason::Denied, u32::MAX, QUARTER, QUARTER), QUARTER);
     }
 }

@@ -62,11 +62,21 @@ impl Task {
         }
         let listing = turn.polled.listing.clone().or_else(|| self.listing.clone());
         if let (Some(window), None) = (self.source.windows.get(self.window), &turn.error) {
-            turn.polled.delivery = turn.question(&self.source, window, Question::Delivery, listing.as_deref(), session).await;
+            turn.polled.delivery = turn
+                .question(
+                    &self.source,
+                    window,
+                    Question::Delivery,
+                    listing.as_deref(),
+                    session,
+                )
+                .await;
             if self.source.conversions {
                 let question = Question::Conversions;
-                turn.polled.conversions =
-                    Some(turn.question(&self.source, window, question, listing.as_deref(), session).await);
+                turn.polled.conversions = Some(
+                    turn.question(&self.source, window, question, listing.as_deref(), session)
+                        .await,
+                );
             }
         }
         turn.polled.at = clock::now();
@@ -81,7 +91,10 @@ impl Turn {
             Ok(listing) => self.polled.listing = Some(Arc::new(listing)),
             // Without campaigns to ask about, and where no question would be answered, the poll
             // ends here; otherwise the last listing serves on.
-            Err(error) if is_final(error.class) || task.source.campaigns(task.listing.as_deref()).is_none() => {
+            Err(error)
+                if is_final(error.class)
+                    || task.source.campaigns(task.listing.as_deref()).is_none() =>
+            {
                 self.polled.delivery = Heard::failed(error.fault.clone());
                 self.error = Some(error);
             }
@@ -112,7 +125,10 @@ impl Turn {
         for query in queries {
             match self.query(source, &query, listing, session).await {
                 Ok(answer) => {
-                    heard.rows.get_or_insert_default().extend(answer.rows.into_iter().flatten());
+                    heard
+                        .rows
+                        .get_or_insert_default()
+                        .extend(answer.rows.into_iter().flatten());
                     heard.withheld.extend(answer.withheld);
                     heard.fault = heard.fault.or(answer.fault);
                 }
@@ -147,10 +163,16 @@ impl Turn {
         for (field, count) in insights.rejected {
             *self.rejected.entry(field).or_default() += count;
         }
-        if query.campaigns.is_empty() && query.question == Question::Delivery && source.level != Level::Account {
+        if query.campaigns.is_empty()
+            && query.question == Question::Delivery
+            && source.level != Level::Account
+        {
             self.rows = Some(insights.rows_seen);
         }
-        let rows = insights.rows.into_iter().map(|row| as_configured(row, &source.subject));
+        let rows = insights
+            .rows
+            .into_iter()
+            .map(|row| as_configured(row, &source.subject));
         Ok(Heard {
             rows: Some(rows.collect()),
             withheld: insights.withheld,
@@ -161,7 +183,10 @@ impl Turn {
 
 /// Whether nothing else need be asked after this error.
 fn is_final(class: Class) -> bool {
-    matches!(class, Class::Throttled(_) | Class::Denied | Class::Forbidden | Class::Held)
+    matches!(
+        class,
+        Class::Throttled(_) | Class::Denied | Class::Forbidden | Class::Held
+    )
 }
 
 /// A campaign source's rows carry the id that the user configured, which may be an ad's.
@@ -171,7 +196,10 @@ fn as_configured(mut row: Row, subject: &Subject) -> Row {
     {
         let mut identity = row.identity.as_ref().clone();
         let name = campaign.name.clone();
-        identity.campaign = Some(Named { id: id.clone(), name });
+        identity.campaign = Some(Named {
+            id: id.clone(),
+            name,
+        });
         row.identity = Arc::new(identity);
     }
     row

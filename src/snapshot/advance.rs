@@ -86,7 +86,10 @@ impl Polled {
 
     /// What went wrong first, if anything did.
     pub fn fault(&self) -> Option<&Fault> {
-        let conversions = self.conversions.as_ref().and_then(|heard| heard.fault.as_ref());
+        let conversions = self
+            .conversions
+            .as_ref()
+            .and_then(|heard| heard.fault.as_ref());
         self.delivery.fault.as_ref().or(conversions)
     }
 }
@@ -182,14 +185,21 @@ impl Snapshot {
     /// Decides, for one business, which campaign sources an ad account source shows already.
     fn settle(&mut self, business: &str) {
         let ours = |known: &Arc<Known>| known.source.business.as_ref() == business;
-        let may_give_way = |known: &Arc<Known>| matches!(known.source.subject, Subject::Campaign(_));
-        if !self.sources.iter().any(|known| ours(known) && may_give_way(known)) {
+        let may_give_way =
+            |known: &Arc<Known>| matches!(known.source.subject, Subject::Campaign(_));
+        if !self
+            .sources
+            .iter()
+            .any(|known| ours(known) && may_give_way(known))
+        {
             return;
         }
         let listed: BTreeSet<Box<str>> = self
             .sources
             .iter()
-            .filter(|known| ours(known) && matches!(known.source.subject, Subject::AdAccount { .. }))
+            .filter(|known| {
+                ours(known) && matches!(known.source.subject, Subject::AdAccount { .. })
+            })
             .filter_map(|known| known.listing.as_ref())
             .flat_map(|listing| listing.campaigns.iter().map(|c| c.id.as_str().into()))
             .collect();

@@ -82,7 +82,9 @@ impl Snapshot {
     pub fn unknown(plan: &Plan, now: Timestamp) -> Self {
         let sources = plan.sources.iter();
         Self {
-            sources: sources.map(|source| Arc::new(Known::unknown(Arc::clone(source), now))).collect(),
+            sources: sources
+                .map(|source| Arc::new(Known::unknown(Arc::clone(source), now)))
+                .collect(),
         }
     }
 
@@ -125,7 +127,9 @@ impl Known {
 impl Answer {
     /// The row of that key.
     pub fn row(&self, key: &str) -> Option<&Row> {
-        let found = self.rows.binary_search_by(|row| row.identity.key().cmp(key));
+        let found = self
+            .rows
+            .binary_search_by(|row| row.identity.key().cmp(key));
         found.ok().map(|at| &self.rows[at])
     }
 }

@@ -43,7 +43,9 @@ enum Said<'a> {
 
 /// The rows of one window that may be shown, by key.
 pub fn shown(known: &Known, window: usize) -> Vec<Shown<'_>> {
-    let (Some(state), Some(planned)) = (known.windows.get(window), known.source.windows.get(window)) else {
+    let (Some(state), Some(planned)) =
+        (known.windows.get(window), known.source.windows.get(window))
+    else {
         return Vec::new();
     };
     if known.gives_way {
@@ -79,7 +81,11 @@ impl<'a> Join<'a> {
             return Vec::new();
         }
         let mut delivered = self.delivery.map_or(&[][..], |a| &a.rows).iter().peekable();
-        let mut converted = self.conversions.map_or(&[][..], |a| &a.rows).iter().peekable();
+        let mut converted = self
+            .conversions
+            .map_or(&[][..], |a| &a.rows)
+            .iter()
+            .peekable();
         let mut members = self.zero_filled().peekable();
         let mut rows = Vec::with_capacity(delivered.len().max(converted.len()));
         loop {
@@ -101,7 +107,11 @@ impl<'a> Join<'a> {
     /// The members that show zeros where the API has no row.
     fn zero_filled(&self) -> impl Iterator<Item = &'a Member> + use<'a> {
         let all = self.known.source.zero_fill == ZeroFill::All;
-        let members = self.known.listing.as_deref().map_or(&[][..], |l| &l.members);
+        let members = self
+            .known
+            .listing
+            .as_deref()
+            .map_or(&[][..], |l| &l.members);
         members.iter().filter(move |member| all || member.active)
     }
 
@@ -113,17 +123,29 @@ impl<'a> Join<'a> {
         member: Option<&'a Member>,
     ) -> Option<Shown<'a>> {
         let row = delivery.or(conversions);
-        let identity = row.map(|row| row.identity.as_ref()).or(member.map(|m| &m.identity))?;
+        let identity = row
+            .map(|row| row.identity.as_ref())
+            .or(member.map(|m| &m.identity))?;
         let listing = self.known.listing.as_deref();
         let gone = |id: &str| listing.is_some_and(|listing| listing.campaign(id).is_none());
-        if identity.campaign.as_ref().is_some_and(|c| gone(c.id.as_str())) {
+        if identity
+            .campaign
+            .as_ref()
+            .is_some_and(|c| gone(c.id.as_str()))
+        {
             return None;
         }
-        let mixed = [delivery, conversions].into_iter().flatten().any(|row| row.mixed_attribution);
+        let mixed = [delivery, conversions]
+            .into_iter()
+            .flatten()
+            .any(|row| row.mixed_attribution);
         let has_actions = conversions.is_some_and(|row| row.has_actions);
         Some(Shown {
             identity,
-            currency: identity.currency.as_deref().or(listing.and_then(|l| l.account.currency.as_deref())),
+            currency: identity
+                .currency
+                .as_deref()
+                .or(listing.and_then(|l| l.account.currency.as_deref())),
             dates: row.map(|row| (row.start, row.stop)).or(self.asked),
             conversions_withheld: self.conversions.is_some() && mixed && !has_actions,
             columns: &self.known.source.columns,
@@ -179,7 +201,9 @@ impl Shown<'_> {
     pub fn conversion_value(&self, action_type: usize) -> Option<f64> {
         match self.acted(ActionList::Values, action_type)? {
             Figure::Given(number) => Some(number),
-            Figure::Missing if self.is_purchase(action_type) => self.conversions(action_type).map(|_| 0.0),
+            Figure::Missing if self.is_purchase(action_type) => {
+                self.conversions(action_type).map(|_| 0.0)
+            }
             Figure::Missing | Figure::Rejected => None,
         }
     }
@@ -214,7 +238,10 @@ impl Shown<'_> {
     }
 
     fn is_purchase(&self, action_type: usize) -> bool {
-        self.columns.action_types.get(action_type).is_some_and(|name| name == PURCHASE)
+        self.columns
+            .action_types
+            .get(action_type)
+            .is_some_and(|name| name == PURCHASE)
     }
 }
 

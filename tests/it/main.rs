@@ -1,4 +1,9 @@
 //! Everything that is tested from outside, in one binary, which links once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests say what they expect by panicking"
+)]
 
 mod config;
 mod config_hostile;

@@ -76,9 +76,15 @@ impl<'de> Visitor<'de> for ActionsSeed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         while let Some(action) = seq.next_element::<Action<'de>>()? {
-            let place = self.action_types.iter().position(|known| *known == action.action_type);
+            let place = self
+                .action_types
+                .iter()
+                .position(|known| *known == action.action_type);
             if let Some(place) = place {
-                let figure = match action.value.map_or(Figure::Missing, |cell| cell.figure(Kind::Count)) {
+                let figure = match action
+                    .value
+                    .map_or(Figure::Missing, |cell| cell.figure(Kind::Count))
+                {
                     Figure::Given(number) => Figure::Given(number),
                     // An entry without a value happened, but nobody knows how often.
                     Figure::Missing | Figure::Rejected => Figure::Rejected,
@@ -86,7 +92,8 @@ impl<'de> Visitor<'de> for ActionsSeed<'_> {
                 if figure == Figure::Rejected {
                     count(self.rejected, self.list.field());
                 }
-                self.figures.set(self.list.column(place, self.action_types.len()), figure);
+                self.figures
+                    .set(self.list.column(place, self.action_types.len()), figure);
             }
         }
         Ok(true)

@@ -98,4 +98,3 @@ impl<'de> Visitor<'de> for CellVisitor {
         Ok(Cell::Misplaced)
     }
 }
-

@@ -17,7 +17,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use self::actions::ActionsSeed;
 pub(super) use self::cell::Cell;
 use crate::plan::{Query, Question};
-use crate::row::{AccountId, ActionList, Figure, Figures, Identity, Kind, Level, Named, ObjectId, Row};
+use crate::row::{
+    AccountId, ActionList, Figure, Figures, Identity, Kind, Level, Named, ObjectId, Row,
+};
 
 /// One page of an answer.
 #[derive(Debug)]
@@ -66,7 +68,9 @@ impl Paging {
 pub(super) fn read(body: &[u8], query: &Query, dropped: &[String]) -> Result<Page<Rows>, String> {
     let reader = Reader::new(query, dropped);
     let mut json = serde_json::Deserializer::from_slice(body);
-    let page = AnswerSeed(&reader).deserialize(&mut json).and_then(|page| json.end().map(|()| page));
+    let page = AnswerSeed(&reader)
+        .deserialize(&mut json)
+        .and_then(|page| json.end().map(|()| page));
     page.map_err(|error| error.to_string())
 }
 
@@ -307,7 +311,9 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
         let (Some(start), Some(stop)) = (parts.start, parts.stop) else {
             return Err(A::Error::custom("a row without date_start or date_stop"));
         };
-        let identity = parts.identity(reader.query.rows).map_err(A::Error::custom)?;
+        let identity = parts
+            .identity(reader.query.rows)
+            .map_err(A::Error::custom)?;
         Ok(Row {
             identity: Arc::new(identity),
             start,
@@ -324,7 +330,7 @@ impl Parts {
         let Some(text) = cell.text() else { return };
         match slot {
             Slot::AccountId => self.account = AccountId::parse(&text),
-            Slot::Currency => self.currency = Some(text.into()).filter(|c: &Box<str>| !c.is_empty()),
+            Slot::Currency => self.currency = (!text.is_empty()).then(|| text.into()),
             Slot::CampaignId => self.ids[0] = ObjectId::parse(&text),
             Slot::CampaignName => self.names[0] = text.into(),
             Slot::AdsetId => self.ids[1] = ObjectId::parse(&text),
@@ -333,7 +339,9 @@ impl Parts {
             Slot::AdName => self.names[2] = text.into(),
             Slot::DateStart => self.start = text.parse().ok(),
             Slot::DateStop => self.stop = text.parse().ok(),
-            Slot::Attribution => self.mixed_attribution = matches!(text.as_ref(), "multiple" | "mixed"),
+            Slot::Attribution => {
+                self.mixed_attribution = matches!(text.as_ref(), "multiple" | "mixed")
+            }
             Slot::Scalar(_) | Slot::List(_) | Slot::Ignored => {}
         }
     }
@@ -348,7 +356,11 @@ impl Parts {
         };
         let account = self.account.ok_or("a row without account_id")?;
         let mut named = [None, None, None];
-        let parts = self.ids.into_iter().zip(self.names).zip(["campaign_id", "adset_id", "ad_id"]);
+        let parts = self
+            .ids
+            .into_iter()
+            .zip(self.names)
+            .zip(["campaign_id", "adset_id", "ad_id"]);
         for (place, ((id, name), field)) in named.iter_mut().zip(parts).take(depth) {
             let id = id.ok_or_else(|| format!("a row without {field}"))?;
             *place = Some(Named { id, name });

@@ -2,10 +2,14 @@
 //!
 //! Everything here is arithmetic on what is known. Nothing asks, waits or reads a clock.
 
+mod estimate;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
+
+pub use self::estimate::Estimate;
 
 use crate::config::{Business, Config, ExtraField, Labels, Thresholds, ZeroFill};
 use crate::listing::Listing;
@@ -168,12 +172,24 @@ fn sources(config: &Config, business: &Business) -> Vec<Arc<Source>> {
             only: account.only.clone(),
         };
         let name = account.id.to_string();
-        source(name, subject, account.conversions, &account.labels, &account.thresholds)
+        source(
+            name,
+            subject,
+            account.conversions,
+            &account.labels,
+            &account.thresholds,
+        )
     });
     let campaigns = business.campaigns.iter().map(|campaign| {
         let subject = Subject::Campaign(campaign.id.clone());
         let name = campaign.id.to_string();
-        source(name, subject, campaign.conversions, &campaign.labels, &campaign.thresholds)
+        source(
+            name,
+            subject,
+            campaign.conversions,
+            &campaign.labels,
+            &campaign.thresholds,
+        )
     });
     accounts.chain(campaigns).collect()
 }
@@ -196,7 +212,11 @@ fn windows(config: &Config, business: &Business) -> Vec<Window> {
 impl Window {
     /// How often the window is polled, seen from `today`.
     pub fn interval(&self, today: Date) -> Duration {
-        if self.is_history(today) { self.interval.max(DAILY) } else { self.interval }
+        if self.is_history(today) {
+            self.interval.max(DAILY)
+        } else {
+            self.interval
+        }
     }
 
     /// How long its values are believed without a successful poll: never less than two intervals.
@@ -207,9 +227,9 @@ impl Window {
     /// Whether Meta no longer restates it.
     fn is_history(&self, today: Date) -> bool {
         match self.dates {
-            Dates::Range { until, .. } => {
-                until.until(today).is_ok_and(|gone| i64::from(gone.get_days()) > RESTATED_DAYS)
-            }
+            Dates::Range { until, .. } => until
+                .until(today)
+                .is_ok_and(|gone| i64::from(gone.get_days()) > RESTATED_DAYS),
             Dates::Preset(_) | Dates::Unsent => false,
         }
     }
@@ -304,7 +324,9 @@ impl Source {
             };
         }
         let filtered = filtered_calls(campaigns.len(), listing);
-        let unfiltered = rows.or(listing.map(|l| l.rows)).map(|rows| rows.div_ceil(PAGE_SIZE).max(1));
+        let unfiltered = rows
+            .or(listing.map(|l| l.rows))
+            .map(|rows| rows.div_ceil(PAGE_SIZE).max(1));
         Some(match unfiltered {
             Some(unfiltered) if unfiltered <= filtered => vec![ask(account, Some(self.level), &[])],
             _ => campaigns
@@ -319,7 +341,9 @@ impl Source {
 /// a page.
 fn filtered_calls(campaigns: usize, listing: Option<&Listing>) -> usize {
     let members = listing.map_or(campaigns, |l| l.members.len());
-    campaigns.div_ceil(IDS_A_FILTER).max(members.div_ceil(PAGE_SIZE))
+    campaigns
+        .div_ceil(IDS_A_FILTER)
+        .max(members.div_ceil(PAGE_SIZE))
 }
 
 impl Node {

@@ -6,9 +6,9 @@
 pub(super) fn push_number(out: &mut Vec<u8>, number: f64) {
     // Up to here every whole number is exact, and short enough to be read.
     const WHOLE: f64 = 1e15;
-    // Fifteen digits, a sign and a point. Beyond that two texts can be equally near, and zmij
+    // Fifteen digits and a point. Beyond that two texts can be equally near, and zmij
     // does not always choose the one that std, and so every other Rust exporter, writes.
-    const SHORT: usize = 17;
+    const SHORT: usize = 16;
     if number.fract() == 0.0 && number.abs() < WHOLE {
         #[expect(clippy::cast_possible_truncation, reason = "whole, and below 1e15")]
         let whole = number as i64;

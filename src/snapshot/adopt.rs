@@ -117,3 +117,239 @@ fn read_by(mut listing: Arc<Listing>, now: Timestamp) -> Arc<Listing> {
     }
     listing
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use crate::config::{ExtraField, Labels, Thresholds, ZeroFill};
+    use crate::listing::{Account, Campaign, Listing};
+    use crate::plan::{Columns, Plan, Source, Subject, Window};
+    use crate::row::{AccountId, DatePreset, Dates, Kind, Level, ObjectId};
+    use crate::snapshot::{Heard, Polled, Snapshot};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_780_000_000 + minute * 60).unwrap()
+    }
+
+    fn window(name: &str, preset: &str) -> Window {
+        let dates = Dates::Preset(DatePreset::parse(preset).unwrap());
+        Window::new(name, dates, 15 * MINUTE, HOUR)
+    }
+
+    fn account() -> Source {
+        let id = AccountId::parse("1").unwrap();
+        Source {
+            business: "acme".into(),
+            name: id.to_string().into(),
+            subject: Subject::AdAccount { id, only: vec![] },
+            level: Level::Campaign,
+            zero_fill: ZeroFill::Active,
+            conversions: true,
+            columns: Columns {
+                extra: [extra("sent", "sent", Kind::Count)].into(),
+                action_types: ["purchase".to_owned()].into(),
+            },
+            windows: vec![window("today", "today"), window("month", "last_30d")],
+            labels: Labels::default(),
+            thresholds: Thresholds::default(),
+        }
+    }
+
+    fn extra(field: &str, metric: &str, kind: Kind) -> ExtraField {
+        ExtraField {
+            field: field.to_owned(),
+            metric: metric.to_owned(),
+            kind,
+            help: metric.to_owned(),
+        }
+    }
+
+    fn campaign(id: &str) -> Source {
+        let subject = Subject::Campaign(ObjectId::parse(id).unwrap());
+        let name = id.into();
+        Source {
+            subject,
+            name,
+            ..account()
+        }
+    }
+
+    fn plan(sources: impl IntoIterator<Item = Source>) -> Plan {
+        let sources = sources.into_iter().map(Arc::new).collect();
+        Plan { sources }
+    }
+
+    fn listing(at: Timestamp) -> Arc<Listing> {
+        let found = Campaign {
+            id: ObjectId::parse("7").unwrap(),
+            name: "Seven".into(),
+            status: "ACTIVE".into(),
+            objective: "".into(),
+            daily_budget: None,
+            lifetime_budget: None,
+        };
+        Arc::new(Listing {
+            at,
+            account: Account {
+                id: AccountId::parse("1").unwrap(),
+                name: "".into(),
+                currency: None,
+                timezone: None,
+            },
+            campaigns: vec![found],
+            others: vec![],
+            members: vec![],
+            rows: 1,
+        })
+    }
+
+    /// Both windows of every source of that plan polled at `at`.
+    fn polled(plan: &Plan, at: Timestamp) -> Snapshot {
+        let mut snapshot = Snapshot::unknown(plan, at);
+        for place in 0..snapshot.sources.len() {
+            for window in 0..2 {
+                let answer = Heard {
+                    rows: Some(vec![]),
+                    ..Heard::default()
+                };
+                let polled = Polled {
+                    listing: Some(listing(at)),
+                    delivery: answer.clone(),
+                    conversions: Some(answer),
+                    ..Polled::begun(window, at)
+                };
+                let mut next = snapshot.sources[place].advance(polled);
+                next.windows[window].next_poll = Some(at + 15 * MINUTE);
+                snapshot = snapshot.replace(place, next);
+            }
+        }
+        snapshot
+    }
+
+    #[test]
+    fn what_did_not_change_is_taken_over_as_it_was() {
+        let plan = plan([account(), campaign("7"), campaign("8")]);
+        let before = polled(&plan, at(0));
+        let gives_way: Vec<_> = before.sources.iter().map(|known| known.gives_way).collect();
+        assert_eq!(gives_way, [false, true, false]);
+        assert_eq!(Snapshot::adopt(&plan, &before, at(30)), before);
+    }
+
+    #[test]
+    fn what_the_answers_do_not_depend_on_may_change() {
+        let before = polled(&plan([account()]), at(0));
+        let mut changed = account();
+        changed.zero_fill = ZeroFill::All;
+        changed.columns.extra = [extra("sent", "messages_sent", Kind::Count)].into();
+        let dates = changed.windows[0].dates;
+        changed.windows[0] = Window::new("today", dates, MINUTE, 2 * HOUR);
+        let after = Snapshot::adopt(&plan([changed.clone()]), &before, at(30));
+        let (known, old) = (&after.sources[0], &before.sources[0]);
+        assert_eq!(*known.source, changed);
+        assert_eq!(known.windows[0].stale_after, 2 * HOUR);
+        assert_eq!(known.windows[0].delivery, old.windows[0].delivery);
+        assert_eq!(known.windows[1], old.windows[1]);
+        assert!(after.is_ready());
+    }
+
+    #[test]
+    fn other_questions_begin_unknown() {
+        let before = polled(&plan([account()]), at(0));
+        let changes: [fn(&mut Source); 8] = [
+            |source| source.business = "other".into(),
+            |source| source.level = Level::Ad,
+            |source| source.conversions = false,
+            |source| source.columns.extra = [].into(),
+            |source| source.columns.extra = [extra("sent", "sent", Kind::Money)].into(),
+            |source| source.columns.action_types = ["lead".to_owned()].into(),
+            |source| source.subject = Subject::Campaign(ObjectId::parse("1").unwrap()),
+            |source| {
+                source.subject = Subject::AdAccount {
+                    id: AccountId::parse("1").unwrap(),
+                    only: vec![ObjectId::parse("7").unwrap()],
+                };
+            },
+        ];
+        for change in changes {
+            let mut source = account();
+            change(&mut source);
+            let plan = plan([source]);
+            let after = Snapshot::adopt(&plan, &before, at(30));
+            assert_eq!(after, Snapshot::unknown(&plan, at(30)));
+        }
+    }
+
+    #[test]
+    fn windows_are_told_by_name_and_dates() {
+        let before = polled(&plan([account()]), at(0));
+        let mut source = account();
+        source.windows = vec![
+            window("month", "last_30d"),
+            window("today", "yesterday"),
+            window("new", "today"),
+        ];
+        let after = Snapshot::adopt(&plan([source]), &before, at(30));
+        let windows = &after.sources[0].windows;
+        assert_eq!(windows[0], before.sources[0].windows[1]);
+        let tried: Vec<_> = windows.iter().map(|window| window.tried).collect();
+        assert_eq!(tried, [true, false, false]);
+        assert!(!after.is_ready());
+    }
+
+    #[test]
+    fn what_is_stale_is_withdrawn_and_what_was_known_of_it_stays() {
+        let plan = plan([account()]);
+        let before = polled(&plan, at(0));
+        let after = Snapshot::adopt(&plan, &before, at(60));
+        for window in &after.sources[0].windows {
+            assert!(window.delivery.is_none() && window.conversions.is_none());
+            assert!(window.tried && window.up);
+            assert_eq!(window.last_success, Some(at(0)));
+        }
+        assert!(after.sources[0].listing.is_some());
+    }
+
+    #[test]
+    fn removed_sources_vanish_and_those_that_gave_way_come_back() {
+        let before = polled(&plan([account(), campaign("7")]), at(0));
+        assert!(before.sources[1].gives_way);
+        let after = Snapshot::adopt(&plan([campaign("7")]), &before, at(1));
+        assert_eq!(after.sources.len(), 1);
+        assert!(!after.sources[0].gives_way);
+    }
+
+    #[test]
+    fn a_hold_that_is_over_is_dropped() {
+        let plan = plan([account()]);
+        let mut before = polled(&plan, at(0));
+        Arc::make_mut(&mut before.sources[0]).held_until = Some(at(5));
+        let held = |now| Snapshot::adopt(&plan, &before, now).sources[0].held_until;
+        assert_eq!(held(at(4)), Some(at(5)));
+        assert_eq!(held(at(5)), None);
+    }
+
+    #[test]
+    fn after_the_clock_was_set_back_nothing_is_younger_than_now() {
+        let plan = plan([account()]);
+        let mut before = polled(&plan, at(0));
+        Arc::make_mut(&mut before.sources[0]).held_until = Some(at(5));
+        let now = at(-1000);
+        let after = Snapshot::adopt(&plan, &before, now);
+        let known = &after.sources[0];
+        assert_eq!(known.listing.as_ref().unwrap().at, now);
+        assert_eq!(known.held_until, None);
+        for window in &known.windows {
+            assert_eq!(window.delivery.as_ref().unwrap().at, now);
+            assert_eq!(window.conversions.as_ref().unwrap().at, now);
+            assert_eq!(window.last_success, Some(now));
+            assert_eq!(window.next_poll, None);
+        }
+    }
+}

@@ -218,6 +218,8 @@ impl<'a> In<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+
     use super::{In, Out};
 
     fn number_of(bytes: &[u8]) -> Option<u64> {
@@ -241,6 +243,18 @@ mod tests {
             proptest::prop_assert_eq!(file.number().ok(), Some(number));
             proptest::prop_assert_eq!(file.signed().ok(), Some(signed));
         }
+    }
+
+    #[test]
+    fn the_first_error_is_the_one_that_is_told() {
+        let mut space = [0; 100];
+        let mut full = space.as_mut_slice();
+        let mut out = Out::begin(&mut full, b"header");
+        for _ in 0..100_000 {
+            out.text("more than fits");
+        }
+        let error = out.finish().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WriteZero);
     }
 
     #[test]

@@ -25,7 +25,7 @@ const MAGIC: &str = "marketing-messages-exporter state ";
 
 /// The layout of all behind the header. Whoever changes one raises the other: files of another
 /// layout are set aside, which costs one round of polls.
-const LAYOUT: u32 = 1;
+const LAYOUT: u64 = 1;
 
 /// The length of the checksum, in bytes.
 const CHECKSUM: u64 = 4;
@@ -166,7 +166,7 @@ fn check_header(file: &mut File) -> Result<(), Refused> {
     let line = behind.split(|byte| *byte == b'\n').next();
     let number = line.and_then(|line| std::str::from_utf8(line).ok()?.parse().ok());
     match number {
-        Some(layout) if layout == u64::from(LAYOUT) => Ok(()),
+        Some(LAYOUT) => Ok(()),
         Some(layout) if behind.contains(&b'\n') => Err(Refused::Layout(layout)),
         _ => Err(Refused::Torn),
     }

@@ -13,10 +13,10 @@ use super::kept::Kept;
 use crate::plan::Columns;
 use crate::row::Identity;
 
-/// The largest file that is written or read, in bytes: some million campaigns.
-pub(super) const LARGEST: u64 = 256 * 1024 * 1024;
+/// The largest file that is written or read, in bytes: some 900,000 campaigns in two windows.
+pub(super) const LARGEST: u64 = 512 * 1024 * 1024;
 
-/// How many bytes of memory a file may become.
+/// How many bytes of memory a file may become: what is kept in a bit here takes eight bytes there.
 const MEMORY: u64 = 2 * 1024 * 1024 * 1024;
 
 /// How many bytes are written at once.

@@ -4,6 +4,7 @@
 //! makes the next one out of what a poll heard, `shown` says which numbers of it are true enough
 //! to be put on a page. Nothing here asks, waits, or reads a clock.
 
+mod adopt;
 mod advance;
 mod shown;
 

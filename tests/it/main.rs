@@ -8,3 +8,5 @@
 mod config;
 mod config_hostile;
 mod simulator;
+mod snapshots;
+mod state;

@@ -5,6 +5,13 @@
     reason = "tests say what they expect by panicking"
 )]
 
+// What tests are made with.
+mod canned;
+mod harness;
+mod page;
+
+// From the config to the page.
 mod config;
 mod config_hostile;
 mod simulator;
+mod specification;

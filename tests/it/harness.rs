@@ -88,8 +88,8 @@ impl Api {
     }
 }
 
-/// Reads a config for the API at `url`. What stands in the place of an environment variable's
-/// name is the token itself, and the app's secret is the simulator's.
+/// Reads a config for the API at `url`. The names of environment variables stand for the
+/// simulator's tokens, `EVERYONE` for the one that sees all; the app's secret is the simulator's.
 pub(crate) fn parse(text: &str, url: &str) -> Config {
     let document = Document {
         name: "config".to_owned(),
@@ -98,14 +98,22 @@ pub(crate) fn parse(text: &str, url: &str) -> Config {
     let mut config = Config::parse(document, Vec::new()).unwrap_or_else(|all| panic!("{all}"));
     config.graph.url = url.to_owned();
     for business in &mut config.businesses {
-        if let SecretSource::Env(token) = &business.token {
-            business.token = SecretSource::Given(Secret::new(token).unwrap());
+        if let SecretSource::Env(name) = &business.token {
+            business.token = SecretSource::Given(Secret::new(&token(name)).unwrap());
         }
         if let Some(app) = &mut business.app {
             app.secret = SecretSource::Given(Secret::new("simulated-app-secret").unwrap());
         }
     }
     config
+}
+
+/// The simulator's token of that business.
+pub(crate) fn token(business: &str) -> String {
+    match business.split_at(1) {
+        _ if business == "EVERYONE" => World::demo_token().to_owned(),
+        (first, rest) => format!("EAASimulatedTokenOf{first}{}", rest.to_lowercase()),
+    }
 }
 
 /// A running exporter.

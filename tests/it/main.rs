@@ -8,10 +8,13 @@
 // What tests are made with.
 mod canned;
 mod harness;
+mod known;
 mod page;
 
 // From the config to the page.
 mod config;
 mod config_hostile;
+mod law;
+mod scrape;
 mod simulator;
 mod specification;

@@ -2,13 +2,14 @@
 //!
 //! And the matchers: a metric of that name, with those labels, has that value, or is absent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sample {
     pub(crate) name: String,
-    pub(crate) labels: BTreeMap<String, String>,
+    /// In the order written.
+    pub(crate) labels: Vec<(String, String)>,
     /// The number as it is written.
     pub(crate) number: String,
 }
@@ -20,7 +21,8 @@ impl Sample {
     }
 
     pub(crate) fn label(&self, name: &str) -> &str {
-        self.labels.get(name).map_or("", String::as_str)
+        let found = self.labels.iter().find(|(label, _)| label == name);
+        found.map_or("", |(_, value)| value)
     }
 
     fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
@@ -73,7 +75,9 @@ impl Page {
                     _ => Some(sample.name.as_str()),
                 };
                 assert_eq!(base, Some(name.as_str()), "a line in a stranger's block");
-                let key = (sample.name.clone(), sample.labels.clone());
+                let mut labels = sample.labels.clone();
+                labels.sort();
+                let key = (sample.name.clone(), labels);
                 assert!(series.insert(key), "a series twice: {line}");
                 samples.push(sample);
             }
@@ -158,7 +162,7 @@ fn comment(line: &str, word: &str) -> Option<(String, String)> {
 fn sample(line: &str) -> Sample {
     let end = line.find(['{', ' ']).expect("a name");
     let (name, mut rest) = line.split_at(end);
-    let mut labels = BTreeMap::new();
+    let mut labels = Vec::new();
     if let Some(list) = rest.strip_prefix('{') {
         rest = list;
         loop {
@@ -168,10 +172,9 @@ fn sample(line: &str) -> Sample {
             }
             let (label, after) = rest.split_once("=\"").expect("a label");
             let (value, after) = unescaped(after);
-            assert!(
-                labels.insert(label.to_owned(), value).is_none(),
-                "{label} twice: {line}"
-            );
+            let twice = labels.iter().any(|(known, _)| known == label);
+            assert!(!twice, "{label} twice: {line}");
+            labels.push((label.to_owned(), value));
             rest = after.strip_prefix(',').unwrap_or(after);
         }
     }

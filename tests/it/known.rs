@@ -11,7 +11,7 @@ use marketing_messages_exporter::exposition;
 use marketing_messages_exporter::listing::{self, Account, Listing, Member};
 use marketing_messages_exporter::plan::Plan;
 use marketing_messages_exporter::row::{
-    self, AccountId, ActionList, Figure, Figures, Identity, Named, ObjectId,
+    self, AccountId, Figure, Figures, Identity, Named, ObjectId,
 };
 use marketing_messages_exporter::snapshot::{self, Polled, Snapshot};
 
@@ -214,9 +214,4 @@ pub(crate) fn text(snapshot: &Snapshot) -> String {
     let mut page = Vec::new();
     exposition::write(snapshot, &mut page).unwrap();
     String::from_utf8(page).unwrap()
-}
-
-/// The figures of a conversions row with nothing in it.
-pub(crate) fn no_actions() -> Vec<Figure> {
-    vec![Figure::Missing; ActionList::ALL.len() * ACTION_TYPES.len()]
 }

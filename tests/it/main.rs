@@ -12,9 +12,11 @@ mod known;
 mod page;
 
 // From the config to the page.
+mod ageing;
 mod config;
 mod config_hostile;
 mod law;
 mod scrape;
 mod simulator;
 mod specification;
+mod writer;

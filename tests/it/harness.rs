@@ -193,6 +193,15 @@ impl Exporter {
         .await
     }
 
+    /// The first page on which every source and window was polled, well or not.
+    pub(crate) async fn page_tried(&self) -> Page {
+        self.page_when(|page| {
+            let tried = page.all("exporter_poll_duration_seconds", &[]).len();
+            tried > 0 && tried == page.all("up", &[]).len()
+        })
+        .await
+    }
+
     /// Ends it in good order.
     pub(crate) async fn stop(mut self) {
         drop(self.stop.take());

@@ -13,10 +13,12 @@ mod page;
 
 // From the config to the page.
 mod ageing;
+mod campaigns;
 mod config;
 mod config_hostile;
 mod law;
 mod scrape;
 mod simulator;
 mod specification;
+mod truth;
 mod writer;

@@ -344,15 +344,19 @@ impl Crank {
         }
         // A campaign that no listing knows may be new: look once. One that a fresh listing does
         // not know either is gone, or not ours.
-        let fresh = turn.polled.listing.is_some();
+        let fresh = turn.polled.listing.as_deref();
         let unseen = turn
             .strangers
             .iter()
             .any(|id| !source.strangers.contains(id));
-        source.strangers = turn.strangers;
-        if unseen && !fresh {
+        if unseen && fresh.is_none() {
             source.discover_at = None;
         }
+        // Kept over the polls of windows in which they have no rows.
+        if let Some(listing) = fresh {
+            source.strangers.retain(|id| !listing.knows(id));
+        }
+        source.strangers.extend(turn.strangers);
         self.conclude(place, turn.polled, turn.error);
     }
 

@@ -13,6 +13,7 @@ mod page;
 
 // From the config to the page.
 mod ageing;
+mod calls;
 mod campaigns;
 mod config;
 mod config_hostile;

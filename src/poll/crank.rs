@@ -368,15 +368,19 @@ impl Crank {
             .strangers
             .iter()
             .any(|id| !source.strangers.contains(id));
-        source.strangers.extend(turn.strangers);
         if unseen && !fresh {
             source.discover_at = None;
         }
-        if turn
+        // Kept over the polls of windows in which they have no rows.
+        if let Some(listing) = turn.polled.listing.as_deref() {
+            source.strangers.retain(|id| !listing.knows(id));
+        }
+        source.strangers.extend(turn.strangers);
+        let forbidden = turn
             .polled
             .fault()
-            .is_some_and(|fault| fault.reason == Reason::Forbidden)
-        {
+            .is_some_and(|fault| fault.reason == Reason::Forbidden);
+        if forbidden {
             self.gate.forbid(&self.lane(place));
         }
         self.conclude(place, turn.polled);

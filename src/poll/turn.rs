@@ -187,13 +187,20 @@ impl Turn {
         {
             self.rows = Some(insights.rows_seen);
         }
+        let withheld = insights.withheld.into_iter();
+        let withheld = withheld.map(|key| match &source.subject {
+            // As with the rows below: its key is the id that the user configured.
+            Subject::Campaign(id) if source.level == Level::Campaign => id.as_str().into(),
+            _ => key,
+        });
+        let withheld = withheld.collect();
         let rows = insights
             .rows
             .into_iter()
             .map(|row| as_configured(row, &source.subject));
         Ok(Heard {
             rows: Some(rows.collect()),
-            withheld: insights.withheld,
+            withheld,
             fault: insights.fault,
         })
     }

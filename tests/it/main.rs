@@ -7,4 +7,5 @@
 
 mod config;
 mod config_hostile;
+mod documents;
 mod simulator;

@@ -19,6 +19,7 @@ mod config;
 mod config_hostile;
 mod law;
 mod scrape;
+mod documents;
 mod simulator;
 mod snapshots;
 mod specification;

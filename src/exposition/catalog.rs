@@ -44,6 +44,8 @@ pub enum Of {
     Threshold(fn(&Bounds) -> Option<f64>),
     /// The place where the config's extra fields stand.
     Extras,
+    /// A campaign of a window whose conversions are kept back: always 1.
+    Withheld,
     /// A campaign: always 1.
     Info,
     /// A campaign, in money.
@@ -229,7 +231,7 @@ pub const FAMILIES: &[Family] = &[
         name: "exporter_conversions_withheld",
         help: "1 where Meta keeps conversions back because the campaign's ad sets have different attribution settings; ask with level adset to see them",
         labels: &["business", "account_id", "campaign_id", "window"],
-        of: Of::Row(|row| row.conversions_withheld.then_some(1.0)),
+        of: Of::Withheld,
     },
     Family {
         name: "exporter_poll_duration_seconds",

@@ -3,6 +3,7 @@
 //! The labels of a row are rendered once and copied into each of its lines; lines gather in a
 //! buffer of fixed size, so that a page of any length needs no more memory than a small one.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use jiff::civil::Date;
@@ -12,6 +13,7 @@ use super::catalog::{Bound, FAMILIES, Family, Of, PREFIX};
 use super::text::{push_escaped, push_label, push_number};
 use crate::config::{Bounds, Labels};
 use crate::listing::{Campaign, Listing};
+use crate::plan::Window;
 use crate::row::{Identity, Kind};
 use crate::snapshot::{Known, Shown, Snapshot, WindowKnown, shown};
 
@@ -41,6 +43,7 @@ pub fn write(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<u64> {
 /// The rows of one window of one source, with their labels.
 struct Block<'a> {
     known: &'a Known,
+    window: &'a Window,
     bounds: Option<&'a Bounds>,
     rows: Vec<Shown<'a>>,
     /// Every row's labels, one after another, each without its closing brace.
@@ -71,6 +74,7 @@ impl<'a> Block<'a> {
             let bounds = known.source.thresholds.of_window(&window.name);
             Self {
                 known,
+                window,
                 bounds,
                 rows,
                 labels,
@@ -117,6 +121,7 @@ impl<W: Write> Lines<'_, W> {
             Of::ActionMoney(value) => self.actions(family, value, true),
             Of::Bound(bound) => self.bounds(family, bound),
             Of::Threshold(limit) => self.thresholds(family, limit),
+            Of::Withheld => self.withheld(family),
             Of::Info => self.infos(family),
             Of::CampaignMoney(value) => self.budgets(family, value),
             Of::Window(value) => self.windows(family, value),
@@ -244,6 +249,33 @@ impl<W: Write> Lines<'_, W> {
             for (_, labels) in block.rows() {
                 self.start(&name, labels);
                 self.end(limit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn withheld(&mut self, family: &Family) -> io::Result<()> {
+        let name = self.begin_family(family);
+        let blocks = self.blocks;
+        for block in blocks {
+            let source = &block.known.source;
+            // Below campaigns, several rows are of one.
+            let mut said = BTreeSet::new();
+            for row in block.rows.iter().filter(|row| row.conversions_withheld) {
+                let identity = row.identity;
+                let campaign = identity.campaign.as_ref().map(|named| named.id.as_str());
+                if !said.insert(campaign) {
+                    continue;
+                }
+                self.start(&name, b"{");
+                push_label(&mut self.buffer, "business", &source.business);
+                self.label("account_id", identity.account.digits());
+                if let Some(campaign) = campaign {
+                    self.label("campaign_id", campaign);
+                }
+                self.label("window", &block.window.name);
+                push_user_labels(&mut self.buffer, &source.labels);
+                self.end(1.0)?;
             }
         }
         Ok(())

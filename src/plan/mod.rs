@@ -262,6 +262,27 @@ impl Columns {
 }
 
 impl Source {
+    /// Whether it asks the API exactly what that other one asks, as often.
+    pub fn asks_as(&self, other: &Self) -> bool {
+        let named = (
+            &self.business,
+            &self.name,
+            &self.subject,
+            self.level,
+            self.conversions,
+        );
+        named
+            == (
+                &other.business,
+                &other.name,
+                &other.subject,
+                other.level,
+                other.conversions,
+            )
+            && self.columns == other.columns
+            && self.windows == other.windows
+    }
+
     /// The questions of every poll of this source.
     pub fn questions(&self) -> &'static [Question] {
         if self.conversions {

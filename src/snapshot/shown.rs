@@ -140,6 +140,17 @@ impl<'a> Join<'a> {
             .flatten()
             .any(|row| row.mixed_attribution);
         let has_actions = conversions.is_some_and(|row| row.has_actions);
+        let said = (
+            Said::by(self.delivery, delivery, key),
+            Said::by(self.conversions, conversions, key),
+        );
+        let (delivery, conversions) = match said {
+            // Nothing is said of a row that nobody may believe, not even which days it is about.
+            (Said::Unknown, Said::Unknown) => return None,
+            // The two queries' rows are one: what this one leaves out is left out, and not 0.
+            (Said::NoRow, converted @ Said::Row(_)) => (Said::Unknown, converted),
+            said => said,
+        };
         Some(Shown {
             identity,
             currency: identity
@@ -149,8 +160,8 @@ impl<'a> Join<'a> {
             dates: row.map(|row| (row.start, row.stop)).or(self.asked),
             conversions_withheld: self.conversions.is_some() && mixed && !has_actions,
             columns: &self.known.source.columns,
-            delivery: Said::by(self.delivery, delivery, key),
-            conversions: Said::by(self.conversions, conversions, key),
+            delivery,
+            conversions,
         })
     }
 }

@@ -5,8 +5,24 @@
     reason = "tests say what they expect by panicking"
 )]
 
+// What tests are made with.
+mod canned;
+mod harness;
+mod known;
+mod page;
+
+// From the config to the page.
+mod ageing;
+mod calls;
+mod campaigns;
 mod config;
 mod config_hostile;
+mod law;
+mod scrape;
+mod documents;
 mod simulator;
 mod snapshots;
+mod specification;
 mod state;
+mod truth;
+mod writer;

@@ -1,0 +1,222 @@
+//! What is asked of the API, how often, and what is not.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use marketing_messages_exporter::simulator::{DEMO_TOKEN, Request, World};
+use serde_json::{Value, json};
+
+use crate::canned::Canned;
+use crate::harness::{Api, wait_until};
+
+const MANY: &str = "act_10150000000009001";
+
+fn config(polling: &str, source: &str) -> String {
+    format!(
+        "graph: {{ app_id: \"1234567890\", app_secret_env: APP_SECRET }}
+polling: {{ {polling} }}
+windows: [{{ name: today, date_preset: today }}]
+businesses: [{{ name: acme, access_token_env: EVERYONE, {source} }}]
+"
+    )
+}
+
+fn many() -> String {
+    config("", &format!("ad_accounts: [{{ id: {MANY} }}]"))
+}
+
+/// The calls for one question.
+fn questions(api: &Api) -> (Vec<Request>, Vec<Request>) {
+    let requests = api.simulator.requests().into_iter();
+    let insights = requests.filter(|request| request.path.ends_with("/insights"));
+    insights.partition(|request| request.param("action_breakdowns").is_none())
+}
+
+#[tokio::test]
+async fn twelve_hundred_campaigns_take_three_calls_a_question() {
+    let api = Api::start(World::with_campaigns(1_200, 0)).await;
+    let page = api.exporter(&many()).await.page_up().await;
+    assert_eq!(page.all("delivered", &[]).len(), 1_200);
+    let (delivery, conversions) = questions(&api);
+    assert_eq!((delivery.len(), conversions.len()), (3, 3));
+    for request in delivery.iter().chain(&conversions) {
+        assert_eq!(request.param("limit"), Some("500"));
+        assert!(
+            !request
+                .param("filtering")
+                .unwrap_or("")
+                .contains("campaign.id")
+        );
+    }
+}
+
+#[tokio::test]
+async fn few_message_campaigns_among_many_are_asked_for_by_id() {
+    let api = Api::start(World::with_campaigns(150, 5_000)).await;
+    let page = api.exporter(&many()).await.page_up().await;
+    assert_eq!(page.all("delivered", &[]).len(), 150);
+    let (delivery, conversions) = questions(&api);
+    for requests in [delivery, conversions] {
+        let ids = requests.iter().map(|request| {
+            let filters: Value = serde_json::from_str(request.param("filtering").unwrap()).unwrap();
+            let filters = filters.as_array().unwrap().clone();
+            let ids = filters
+                .iter()
+                .find(|f| f["field"] == "campaign.id")
+                .unwrap();
+            assert_eq!(ids["operator"], "IN");
+            ids["value"].as_array().unwrap().len()
+        });
+        assert_eq!(ids.collect::<Vec<_>>(), [100, 50]);
+    }
+}
+
+#[tokio::test]
+async fn a_steady_poll_is_its_two_questions_and_no_more() {
+    let api = Api::start(World::with_campaigns(20, 5)).await;
+    let config = config(
+        "interval: 100ms",
+        &format!("ad_accounts: [{{ id: {MANY} }}]"),
+    );
+    let exporter = api.exporter(&config).await;
+    exporter.page_up().await;
+    wait_until("ten polls", || questions(&api).1.len() >= 10).await;
+    exporter.stop().await;
+    let (delivery, conversions) = questions(&api);
+    assert!(delivery.len() - conversions.len() <= 1);
+    let rest = api.simulator.requests().len() - delivery.len() - conversions.len();
+    assert_eq!(rest, 3, "account, campaigns and ad sets, once an hour");
+}
+
+#[tokio::test]
+async fn the_token_goes_into_the_header_alone_and_the_proof_beside_it() {
+    let api = Api::demo().await;
+    api.simulator
+        .update_world(|world| world.apps[0].requires_proof = true);
+    let sources =
+        "ad_accounts: [{ id: act_10150000000001101 }], campaigns: [{ id: \"120210000000031000\" }]";
+    api.exporter(&config("", sources)).await.page_up().await;
+    let requests = api.simulator.requests();
+    assert!(requests.len() >= 7, "{}", requests.len());
+    for request in requests {
+        assert_eq!(request.method, "GET");
+        if request.path.ends_with("/debug_token") {
+            continue;
+        }
+        assert_eq!(request.bearer.as_deref(), Some(DEMO_TOKEN));
+        for (name, value) in &request.query {
+            assert_ne!(name, "access_token", "{}", request.path);
+            assert!(!value.contains(DEMO_TOKEN), "{}: {name}", request.path);
+        }
+        assert_eq!(request.param("appsecret_proof").map(str::len), Some(64));
+    }
+}
+
+#[tokio::test]
+async fn a_next_page_is_asked_for_by_its_cursor_and_never_by_its_address() {
+    let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let next = format!(
+        "http://{}/v26.0/steal?access_token=T",
+        trap.local_addr().unwrap()
+    );
+    let row = |id: &str| {
+        json!({"account_id": "1", "campaign_id": id, "campaign_name": id,
+               "marketing_messages_delivered": id, "date_start": "2026-11-23", "date_stop": "2026-11-23"})
+    };
+    let api = Canned::start(move |path, query| {
+        let rows = match path.rsplit('/').next().unwrap() {
+            "campaigns" => ["11", "12"].map(|id| json!({"id": id, "name": id, "effective_status": "ACTIVE", "is_message_campaign": true})),
+            "insights" => ["11", "12"].map(row),
+            "adsets" => return json!({"data": []}),
+            _ => return json!({"id": "act_1", "currency": "EUR"}),
+        };
+        let [first, second] = rows;
+        match query.contains("after=NEXT") {
+            true => json!({"data": [second], "paging": {"cursors": {"after": "LAST"}}}),
+            false => json!({"data": [first], "paging": {"cursors": {"after": "NEXT"}, "next": next}}),
+        }
+    })
+    .await;
+    let config = "
+windows: [{ name: today, date_preset: today }]
+businesses: [{ name: acme, access_token_env: EVERYONE, ad_accounts: [{ id: act_1 }] }]
+";
+    let page = api.exporter(config).await.page_up().await;
+    page.assert("delivered", &[("campaign_id", "11")], "11");
+    page.assert("delivered", &[("campaign_id", "12")], "12");
+    // Neither the trap nor the page after the last one, which has a cursor too, was asked for.
+    let knocked = tokio::time::timeout(std::time::Duration::from_millis(50), trap.accept()).await;
+    assert!(knocked.is_err(), "somebody followed paging.next");
+    assert!(api.asked().iter().all(|(_, query)| !query.contains("LAST")));
+}
+
+#[tokio::test]
+async fn scrapes_ask_nothing_of_the_api() {
+    let api = Api::start(World::with_campaigns(5, 0)).await;
+    let exporter = api.exporter(&many()).await;
+    exporter.page_up().await;
+    let before = api.simulator.requests().len();
+    for _ in 0..50 {
+        assert_eq!(exporter.get("/metrics").await.status, 200);
+    }
+    assert_eq!(api.simulator.requests().len(), before);
+}
+
+#[tokio::test]
+async fn an_unknown_campaign_is_looked_for_once() {
+    let today = AtomicUsize::new(0);
+    let api = Canned::start(move |path, query| {
+        let row = |id: &str| {
+            json!({"account_id": "1", "campaign_id": id, "campaign_name": id, "account_currency": "EUR",
+                   "marketing_messages_delivered": "5", "date_start": "2026-11-23", "date_stop": "2026-11-23"})
+        };
+        match path.rsplit('/').next().unwrap() {
+            "insights" if query.contains("date_preset=today") => {
+                // The stranger comes after discovery, which does not know it then either.
+                match today.fetch_add(1, Ordering::Relaxed) {
+                    0 | 1 => json!({"data": [row("11")]}),
+                    _ => json!({"data": [row("11"), row("999")]}),
+                }
+            }
+            "insights" => json!({"data": [row("11")]}),
+            "campaigns" => json!({"data": [{"id": "11", "name": "11", "effective_status": "ACTIVE", "is_message_campaign": true}]}),
+            "adsets" => json!({"data": []}),
+            _ => json!({"id": "act_1", "currency": "EUR"}),
+        }
+    })
+    .await;
+    let config = "
+polling: { interval: 60ms }
+windows: [{ name: today, date_preset: today }, { name: week, date_preset: last_7d }]
+businesses: [{ name: acme, access_token_env: EVERYONE, ad_accounts: [{ id: act_1 }] }]
+";
+    let exporter = api.exporter(config).await;
+    let page = exporter
+        .page_when(|page| {
+            page.value("exporter_polls_total", &[])
+                .is_some_and(|polls| polls >= 24.0)
+        })
+        .await;
+    page.assert_absent("delivered", &[("campaign_id", "999")]);
+    let asked = api.asked();
+    let listed = asked
+        .iter()
+        .filter(|(path, _)| path.ends_with("/campaigns"));
+    assert_eq!(listed.count(), 2, "at the start, and for the stranger");
+}
+
+#[tokio::test]
+async fn a_new_campaign_shows_long_before_the_next_discovery() {
+    let api = Api::start(World::with_campaigns(3, 0)).await;
+    let spare = World::with_campaigns(4, 0).accounts[0].campaigns[3].clone();
+    let config = config(
+        "interval: 100ms",
+        &format!("ad_accounts: [{{ id: {MANY} }}]"),
+    );
+    let exporter = api.exporter(&config).await;
+    assert_eq!(exporter.page_up().await.all("delivered", &[]).len(), 3);
+    api.simulator
+        .update_world(|world| world.accounts[0].campaigns.push(spare));
+    exporter
+        .page_when(|page| page.all("delivered", &[]).len() == 4)
+        .await;
+}

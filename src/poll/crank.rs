@@ -234,6 +234,13 @@ impl Crank {
         let Some(window) = source.queue.pop_front() else {
             return;
         };
+        // What was queued before a refusal is not asked after it.
+        if let Some(until) = self.holds.until(&self.scopes(place), Instant::now()) {
+            self.sources[place].windows[window].due = until;
+            self.publish_next(place, window, until, Some(until));
+            self.start_next(place);
+            return;
+        }
         let known = &self.snapshot.sources[place];
         let name = &known.source.business;
         let credentials = match self.businesses.get_mut(name).map(Business::credentials) {
@@ -245,6 +252,7 @@ impl Crank {
             None => return,
         };
         self.gate.admit(name);
+        let source = &mut self.sources[place];
         source.running = true;
         let task = Task {
             source: Arc::clone(&known.source),
@@ -569,8 +577,17 @@ impl Crank {
     fn publish_next(&mut self, place: usize, window: usize, due: Instant, held: Option<Instant>) {
         let mut next = self.snapshot.sources[place].as_ref().clone();
         next.held_until = held.map(at);
+        let fault = next.windows.iter().find_map(|window| window.fault.clone());
         if let Some(state) = next.windows.get_mut(window) {
             state.next_poll = Some(at(due));
+            // Who is held off before the first answer was tried, as far as readiness goes.
+            if held.is_some() && !state.tried {
+                state.tried = true;
+                state.fault = fault.or(Some(Fault::new(
+                    Reason::Throttled,
+                    "not asked yet: held off together with others",
+                )));
+            }
         }
         self.publish(self.snapshot.replace(place, next));
     }

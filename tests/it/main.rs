@@ -17,6 +17,7 @@ mod calls;
 mod campaigns;
 mod config;
 mod config_hostile;
+mod failures;
 mod law;
 mod scrape;
 mod simulator;

@@ -1,9 +1,15 @@
 //! What `build_info` says of the build: compiler and revision.
 
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=.git/HEAD");
+    // The log of HEAD gets a line with every commit and checkout; in a worktree it stands elsewhere.
+    if let Some(log) = said(Command::new("git").args(["rev-parse", "--git-path", "logs/HEAD"]))
+        && Path::new(&log).exists()
+    {
+        println!("cargo::rerun-if-changed={log}");
+    }
     println!("cargo::rerun-if-env-changed=REVISION");
     let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let rustc = said(Command::new(compiler).arg("--version"));

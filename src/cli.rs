@@ -49,6 +49,12 @@ pub struct Flags {
     /// Where the metrics stand
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", global = true, value_parser = telemetry_path)]
     pub telemetry_path: String,
+    /// Allow POST /-/reload
+    #[arg(long = "web.enable-lifecycle", global = true)]
+    pub enable_lifecycle: bool,
+    /// Keeps what is known across restarts
+    #[arg(long = "state.file", value_name = "PATH", global = true)]
+    pub state_file: Option<PathBuf>,
     /// Least important messages to log
     #[arg(
         long = "log.level",

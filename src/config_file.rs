@@ -19,7 +19,7 @@ pub fn load(path: &Path) -> Result<Config, Complaints> {
 }
 
 /// A config file that is read again and again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ConfigFile {
     path: PathBuf,
     last_good: Vec<Document>,

@@ -27,6 +27,7 @@ pub mod http;
 pub mod process;
 pub mod secret_store;
 pub mod simulator;
+pub mod state;
 
 pub mod poll;
 

@@ -2,12 +2,17 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use marketing_messages_exporter::cli::{Cli, Command};
 use marketing_messages_exporter::commands::{Failure, check, demo, once, serve};
 use marketing_messages_exporter::logging;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// How long threads may take to end once everything else has.
+const LAST_THREADS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -16,7 +21,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let ended = match (started, runtime) {
-        (Ok(()), Ok(runtime)) => runtime.block_on(run(cli)),
+        (Ok(()), Ok(runtime)) => {
+            let ended = runtime.block_on(run(cli));
+            // Whatever still runs on a thread of its own writes to nobody.
+            runtime.shutdown_timeout(LAST_THREADS);
+            ended
+        }
         (Err(error), _) => Err(Failure::Failed(format!("logging: {error}"))),
         (_, Err(error)) => Err(Failure::Failed(format!("threads: {error}"))),
     };
@@ -33,7 +43,7 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let flags = &cli.flags;
     match &cli.command {
-        None => serve::run(flags, stop()?).await?,
+        None => serve::run(flags, hangups()?, stop()?).await?,
         Some(Command::Demo(options)) => demo::run(flags, options, stop()?, print).await?,
         Some(Command::Check(options)) => print(&check::run(flags, options)?)?,
         Some(Command::Once) => {
@@ -56,6 +66,19 @@ fn print(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// One message a SIGHUP. While one reload is under way, one more waits; more would be the same.
+fn hangups() -> Result<mpsc::Receiver<()>, Failure> {
+    let mut hangup = signal(SignalKind::hangup())
+        .map_err(|error| Failure::Failed(format!("signals: {error}")))?;
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let _ = sender.try_send(());
+        }
+    });
+    Ok(receiver)
 }
 
 /// Until the first SIGTERM or SIGINT; a second one ends the process at once.

@@ -202,6 +202,11 @@ impl Figures {
         }
     }
 
+    /// Every figure, column by column.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Figure> {
+        (0..self.0.len()).map(|column| self.get(column))
+    }
+
     /// Puts a figure into a column; a column that does not exist is ignored.
     pub fn set(&mut self, column: usize, figure: Figure) {
         // No given number is ever NaN or infinite, so those two can stand for the other cases.

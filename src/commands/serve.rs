@@ -3,20 +3,27 @@
 use std::future::Future;
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use super::Failure;
 use crate::app::{App, Error};
 use crate::cli::Flags;
-use crate::config_file;
+use crate::config_file::ConfigFile;
 use crate::http;
 
-/// Serves until `stop` comes.
+/// Serves until `stop` comes; each of `hangups` reads the config again.
 ///
 /// # Errors
 /// When the config is refused, an address is taken, or a part of the exporter ends.
-pub async fn run(flags: &Flags, stop: impl Future<Output = ()>) -> Result<(), Failure> {
-    let config = config_file::load(&flags.config_file)?;
-    let app = App::new(&config)?;
+pub async fn run(
+    flags: &Flags,
+    hangups: mpsc::Receiver<()>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let mut file = ConfigFile::new(&flags.config_file);
+    let config = file.load()?;
+    let app = App::with_state(&config, flags.state_file.clone())?;
+    let app = app.reloading(file, hangups, flags.enable_lifecycle);
     let listeners = bind(&flags.listen_addresses).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -1,10 +1,11 @@
 //! The exporter about itself: counters and gauges kept by the `prometheus` crate, encoded at the
 //! scrape. They are few; what grows with the number of sources stands on the campaign page.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -142,6 +143,21 @@ impl Own {
         }
     }
 
+    /// A business that is polled no longer: whatever names it vanishes.
+    pub fn forget(&self, business: &str) {
+        forget(&self.polls, business);
+        forget(&self.poll_failures, business);
+        forget(&self.polls_skipped, business);
+        forget(&self.api_requests, business);
+        forget(&self.api_request_errors, business);
+        forget(&self.api_usage, business);
+        forget(&self.api_access_tier, business);
+        forget(&self.token_valid, business);
+        forget(&self.token_expires, business);
+        forget(&self.field_rejected, business);
+        forget(&self.sources, business);
+    }
+
     /// A poll ended.
     pub fn polled(&self, business: &str, failed: Option<Reason>) {
         self.polls.with_label_values(&[business]).inc();
@@ -240,6 +256,25 @@ impl Own {
             .set(i64::try_from(series).unwrap_or(i64::MAX));
         self.page_bytes
             .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
+
+/// Removes every series of a family that is labelled with that business.
+fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, business: &str) {
+    for metric in family
+        .collect()
+        .iter()
+        .flat_map(|family| family.get_metric())
+    {
+        let labels: HashMap<&str, &str> = metric
+            .get_label()
+            .iter()
+            .map(|pair| (pair.name(), pair.value()))
+            .collect();
+        if labels.get("business") == Some(&business) {
+            // It was there a moment ago; if it is gone, so much the better.
+            drop(family.remove(&labels));
+        }
     }
 }
 

@@ -61,6 +61,18 @@ pub struct Credentials {
     pub app_secret: Option<Secret>,
 }
 
+impl Credentials {
+    /// The same asker in the name of the app itself; `None` without its secret.
+    pub(super) fn as_app(&self, app_id: &str) -> Option<Self> {
+        let secret = self.app_secret.as_ref()?;
+        let token = Secret::new(&format!("{app_id}|{}", secret.expose()))?;
+        Some(Self {
+            token,
+            app_secret: None,
+        })
+    }
+}
+
 /// One request, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Request<'a> {

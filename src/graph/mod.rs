@@ -14,13 +14,15 @@ mod insights;
 mod nodes;
 mod retry;
 mod session;
+mod token;
 mod usage;
 mod wire;
 
 pub use self::client::{Client, Credentials, SetupError};
 pub use self::discovery::discover;
 pub use self::error::{Class, Error, Scope};
-pub use self::gate::{Gate, Lane};
+pub use self::gate::{Gate, Lane, Limits};
 pub use self::insights::{Insights, Lessons, ask};
 pub use self::session::{Call, Endpoint, Session};
+pub use self::token::{TokenFacts, inspect};
 pub use self::usage::{Headers, Quantity, Usage};

@@ -38,7 +38,7 @@ pub struct Usage {
 }
 
 /// What a quota counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Quantity {
     /// Calls.
     CallCount,

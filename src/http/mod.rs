@@ -8,5 +8,5 @@ mod landing;
 mod routes;
 mod server;
 
-pub use self::routes::Site;
+pub use self::routes::{ReloadRequest, Site};
 pub use self::server::{bind, serve};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::body::Pieces;
 use super::landing;
@@ -31,34 +31,67 @@ pub struct Site {
     pub beat: Arc<Beat>,
     /// Once ready, always ready: a reload that adds sources takes nobody out of rotation.
     pub ready: AtomicBool,
+    /// Where reloads are asked for; `None` where nobody may.
+    pub reload: Option<mpsc::Sender<ReloadRequest>>,
     /// What time it is, for the ages on the landing page.
     pub now: fn() -> Timestamp,
 }
+
+/// Where another config is asked for.
+const RELOAD: &str = "/-/reload";
+
+/// Somebody who wants the config to be read again, and to know how that ended.
+pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
 type Answer = Response<Pieces>;
 
 impl Site {
     /// Answers one request. Bodies are not read: nothing takes one.
-    pub(super) fn respond<B>(&self, request: &Request<B>) -> Answer {
+    pub(super) async fn respond<B>(&self, request: &Request<B>) -> Answer {
         let (method, path) = (request.method(), request.uri().path());
-        let known = path == self.telemetry_path || matches!(path, "/" | "/-/healthy" | "/-/ready");
-        if !known {
-            return text(StatusCode::NOT_FOUND, "not found; / lists what is there\n");
-        }
-        if method != Method::GET && method != Method::HEAD {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        let allowed = match path {
+            RELOAD => "POST",
+            "/" | "/-/healthy" | "/-/ready" => "GET, HEAD",
+            path if path == self.telemetry_path => "GET, HEAD",
+            _ => return text(StatusCode::NOT_FOUND, "not found; / lists what is there\n"),
+        };
+        if !allowed
+            .split(", ")
+            .any(|allowed| allowed == method.as_str())
+        {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {allowed}\n"));
             answer
                 .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+                .insert(header::ALLOW, HeaderValue::from_static(allowed));
             return answer;
         }
         match path {
+            RELOAD => self.reload().await,
             "/-/healthy" => self.healthy(),
             "/-/ready" => self.ready(),
             path if path == self.telemetry_path => {
                 self.metrics(request.headers(), method == Method::HEAD)
             }
             _ => self.landing(),
+        }
+    }
+
+    async fn reload(&self) -> Answer {
+        let Some(reload) = &self.reload else {
+            return text(StatusCode::FORBIDDEN, "--web.enable-lifecycle is not set\n");
+        };
+        let (request, ended) = oneshot::channel();
+        let asked = reload.send(request).await.is_ok();
+        match ended.await {
+            Ok(Ok(())) if asked => text(StatusCode::OK, "reloaded\n"),
+            Ok(Err(complaints)) => text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("{}\n", complaints.trim_end()),
+            ),
+            _ => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "nothing here can be reloaded\n",
+            ),
         }
     }
 

@@ -98,7 +98,7 @@ fn connection(
 ) -> impl Future<Output = Result<(), hyper::Error>> + Send + 'static {
     let service = service_fn(move |request| {
         let site = Arc::clone(&site);
-        async move { Ok::<_, std::convert::Infallible>(site.respond(&request)) }
+        async move { Ok::<_, std::convert::Infallible>(site.respond(&request).await) }
     });
     // Without it each answer's tail waits for the client's acknowledgement.
     drop(stream.set_nodelay(true));

@@ -199,17 +199,27 @@ fn windows(config: &Config, business: &Business) -> Vec<Window> {
     config
         .windows
         .iter()
-        .map(|window| Window {
-            name: window.name.as_str().into(),
-            dates: window.dates,
+        .map(|window| {
             // A window's own interval says more than a business' general one.
-            interval: window.interval.unwrap_or(usual),
-            stale_after: config.polling.stale_after,
+            let interval = window.interval.unwrap_or(usual);
+            let stale_after = config.polling.stale_after;
+            Window::new(&window.name, window.dates, interval, stale_after)
         })
         .collect()
 }
 
 impl Window {
+    /// A window that is polled every `interval` while its numbers still move, and believed for
+    /// `stale_after`, or longer where it is asked seldom.
+    pub fn new(name: &str, dates: Dates, interval: Duration, stale_after: Duration) -> Self {
+        Self {
+            name: name.into(),
+            dates,
+            interval,
+            stale_after,
+        }
+    }
+
     /// How often the window is polled, seen from `today`.
     pub fn interval(&self, today: Date) -> Duration {
         if self.is_history(today) {
@@ -252,6 +262,27 @@ impl Columns {
 }
 
 impl Source {
+    /// Whether it asks the API exactly what that other one asks, as often.
+    pub fn asks_as(&self, other: &Self) -> bool {
+        let named = (
+            &self.business,
+            &self.name,
+            &self.subject,
+            self.level,
+            self.conversions,
+        );
+        named
+            == (
+                &other.business,
+                &other.name,
+                &other.subject,
+                other.level,
+                other.conversions,
+            )
+            && self.columns == other.columns
+            && self.windows == other.windows
+    }
+
     /// The questions of every poll of this source.
     pub fn questions(&self) -> &'static [Question] {
         if self.conversions {

@@ -8,31 +8,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use tokio::sync::watch;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::clock;
-use super::holds::{Holds, Scope};
-use super::schedule;
+use super::business::Business;
 use super::turn::{Task, Turn};
+use super::{clock, report, schedule};
 use crate::beat::Beat;
-use crate::config::{App, Config, Polling};
-use crate::exposition::{self, Own};
+use crate::config::{Config, Polling};
+use crate::exposition::Own;
 use crate::fault::{Fault, Reason};
-use crate::graph::{self, Call, Class, Client, Credentials, Gate, Lane, Lessons, Session};
+use crate::graph::{Call, Client, Credentials, Gate, Lane, Lessons, Limits, Session};
 use crate::plan::{Plan, Subject};
-use crate::row::AccountId;
-use crate::secret::{Secret, SecretSource};
-use crate::secret_store;
 use crate::snapshot::{Known, Polled, Snapshot};
 
 /// A business whose token was refused may get another one at any time: how often to look.
-const LOOK_AT_TOKEN: Duration = Duration::from_secs(10);
+const LOOK_AT_TOKENS: Duration = Duration::from_secs(10);
 
 /// The crank turns at least this often, so that it can be seen to turn.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// Requests a second that are always allowed, however little there is to poll.
+const PACE: f64 = 10.0;
+
+/// How much faster than in the long run requests may go.
+const HURRY: f64 = 3.0;
+
+/// Message campaigns that an ad account is taken to have before any was listed.
+const ASSUMED_CAMPAIGNS: usize = 500;
 
 /// What polls need of the outside.
 #[derive(Clone, Debug)]
@@ -47,109 +53,96 @@ pub struct Settings {
     pub beat: Arc<Beat>,
 }
 
+/// Another config, and the client that belongs to it.
+#[derive(Debug)]
+pub struct Reload {
+    /// The config.
+    pub config: Config,
+    /// What it asks for.
+    pub plan: Plan,
+    /// The API as it names it.
+    pub client: Client,
+}
+
 /// Turns plan into snapshots, for ever.
 #[derive(Debug)]
 pub struct Crank {
-    settings: Settings,
-    polling: Polling,
-    version: String,
-    gate: Arc<Gate>,
-    businesses: BTreeMap<Box<str>, Business>,
-    sources: Vec<Source>,
-    holds: Holds,
-    snapshot: Arc<Snapshot>,
-    running: JoinSet<(usize, Turn)>,
-    /// Which source and window each running task polls.
-    tasks: HashMap<Id, (usize, usize)>,
+    pub(super) settings: Settings,
+    pub(super) polling: Polling,
+    pub(super) version: String,
+    pub(super) gate: Arc<Gate>,
+    pub(super) businesses: BTreeMap<Box<str>, Business>,
+    pub(super) sources: Vec<Source>,
+    pub(super) snapshot: Arc<Snapshot>,
+    running: JoinSet<Turn>,
+    /// What each running task polls.
+    pub(super) tasks: HashMap<Id, Running>,
     next_look: Instant,
 }
 
-/// What changes about a business.
+/// A poll under way.
 #[derive(Debug)]
-struct Business {
-    kept: SecretSource,
-    app: Option<App>,
-    /// The token that was asked with last, or `None` where there was none to be read.
-    token: Option<Secret>,
-    /// Whether that token was refused.
-    refused: bool,
+pub(super) struct Running {
+    pub(super) place: usize,
+    pub(super) window: usize,
+    pub(super) abort: AbortHandle,
 }
 
 /// What changes about a source, beside what is known of it.
-#[derive(Debug)]
-struct Source {
+#[derive(Debug, Default)]
+pub(super) struct Source {
     lessons: Lessons,
     discover_at: Option<Timestamp>,
     /// Campaigns that have rows and are on no listing, even after one was read for them.
     strangers: BTreeSet<Box<str>>,
     /// Windows that are due, while another one is being polled.
-    queue: VecDeque<usize>,
-    running: bool,
-    windows: Vec<Window>,
+    pub(super) queue: VecDeque<usize>,
+    pub(super) running: bool,
+    pub(super) windows: Vec<Window>,
 }
 
 #[derive(Debug)]
-struct Window {
-    due: Instant,
+pub(super) struct Window {
+    pub(super) due: Instant,
     failures: u32,
     rows: Option<usize>,
 }
 
 impl Crank {
-    /// A crank for that config; nothing is asked before it runs.
+    /// A crank for that config; nothing is asked before it runs. What the snapshot knows already
+    /// is polled when its turn comes, everything else at once.
     pub fn new(config: &Config, plan: &Plan, snapshot: Arc<Snapshot>, settings: Settings) -> Self {
-        let now = Instant::now();
-        let enabled = config.businesses.iter().filter(|business| business.enabled);
-        let businesses = enabled.map(|business| {
-            let state = Business {
-                kept: business.token.clone(),
-                app: business.app.clone(),
-                token: None,
-                refused: false,
-            };
-            (Box::from(business.name.as_str()), state)
-        });
-        let sources = plan.sources.iter().map(|source| Source {
-            lessons: Lessons::default(),
-            discover_at: None,
-            strangers: BTreeSet::new(),
-            queue: VecDeque::new(),
-            running: false,
-            windows: source
-                .windows
-                .iter()
-                .map(|_| Window {
-                    due: now,
-                    failures: 0,
-                    rows: None,
-                })
-                .collect(),
-        });
-        let crank = Self {
+        let mut crank = Self {
             polling: config.polling.clone(),
             version: config.graph.version.clone(),
-            gate: Arc::new(Gate::new(config.polling.concurrency)),
-            businesses: businesses.collect(),
-            sources: sources.collect(),
-            holds: Holds::default(),
+            gate: Arc::new(Gate::new(limits(config, plan))),
+            businesses: BTreeMap::new(),
+            sources: Vec::new(),
             snapshot,
             running: JoinSet::new(),
             tasks: HashMap::new(),
-            next_look: now,
+            next_look: Instant::now(),
             settings,
         };
-        for business in crank.businesses.keys() {
-            let ours = plan
-                .sources
-                .iter()
-                .filter(|source| source.business == *business);
-            crank.settings.own.business(business, ours.count());
+        for business in config.businesses.iter().filter(|business| business.enabled) {
+            crank
+                .businesses
+                .insert(business.name.as_str().into(), Business::new(business));
         }
+        crank.sources = (0..plan.sources.len())
+            .map(|place| crank.new_source(place))
+            .collect();
+        crank.count_sources();
+        crank.publish_schedule();
         crank
     }
 
     /// Polls until `stop` comes. Dropping it at any moment loses nothing but the polls under way.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+    pub async fn run(
+        mut self,
+        mut reloads: mpsc::Receiver<Reload>,
+        stop: impl Future<Output = ()>,
+    ) {
         let mut stop = pin!(stop);
         loop {
             self.settings.beat.beat();
@@ -157,10 +150,12 @@ impl Crank {
             tokio::select! {
                 () = &mut stop => return,
                 Some(ended) = self.running.join_next_with_id(), if !self.running.is_empty() => self.absorb(ended),
+                Some(reload) = reloads.recv() => self.reload(reload),
                 () = sleep_until(wake) => {}
             }
             self.withdraw();
             self.look_at_tokens();
+            self.look_at_holds();
             self.start_due();
         }
     }
@@ -193,10 +188,10 @@ impl Crank {
             .unwrap_or(now)
     }
 
-    /// Starts what is due, business by business in turn.
+    /// Starts what is due, the first source of each business before the second of any.
     fn start_due(&mut self) {
         let now = Instant::now();
-        for place in 0..self.sources.len() {
+        for place in self.in_turn() {
             for window in 0..self.sources[place].windows.len() {
                 if self.sources[place].windows[window].due <= now {
                     self.due(place, window, now);
@@ -206,65 +201,84 @@ impl Crank {
         }
     }
 
-    /// A source and window is due: queues it, unless it is held off or still busy.
+    /// The places of all sources, business by business in turn.
+    fn in_turn(&self) -> Vec<usize> {
+        let mut nth: HashMap<&str, usize> = HashMap::new();
+        let mut places: Vec<(usize, usize)> = Vec::with_capacity(self.sources.len());
+        for (place, known) in self.snapshot.sources.iter().enumerate() {
+            let nth = nth.entry(known.source.business.as_ref()).or_default();
+            places.push((*nth, place));
+            *nth += 1;
+        }
+        places.sort_unstable();
+        places.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// A source and window is due: queues it, unless it is left alone or still busy.
     fn due(&mut self, place: usize, window: usize, now: Instant) {
-        let known = Arc::clone(&self.snapshot.sources[place]);
-        if let Some(until) = self.holds.until(&self.scopes(place), now) {
+        if let Some(until) = self.gate.held_until(&self.lane(place)) {
             self.sources[place].windows[window].due = until;
-            self.publish_next(place, window, until, Some(until));
             return;
         }
-        let usual = self.usual(&known, window);
-        self.sources[place].windows[window].due = usual;
+        let usual = self.usual(place, window);
+        let busy = self
+            .tasks
+            .values()
+            .any(|task| (task.place, task.window) == (place, window));
         let source = &mut self.sources[place];
-        let busy = source.queue.contains(&window)
-            || self.tasks.values().any(|task| *task == (place, window));
-        if busy {
-            self.settings.own.skipped(&known.source.business);
+        source.windows[window].due = usual;
+        if busy || source.queue.contains(&window) {
+            self.settings
+                .own
+                .skipped(&self.snapshot.sources[place].source.business);
         } else {
             source.queue.push_back(window);
         }
+        debug_assert!(usual > now, "a window is due later than now, or for ever");
     }
 
-    fn start_next(&mut self, place: usize) {
-        let source = &mut self.sources[place];
-        if source.running {
+    pub(super) fn start_next(&mut self, place: usize) {
+        if self.sources[place].running {
             return;
         }
-        let Some(window) = source.queue.pop_front() else {
+        let Some(window) = self.sources[place].queue.pop_front() else {
             return;
         };
-        // What was queued before a refusal is not asked after it.
-        if let Some(until) = self.holds.until(&self.scopes(place), Instant::now()) {
-            self.sources[place].windows[window].due = until;
-            self.publish_next(place, window, until, Some(until));
-            self.start_next(place);
+        let known = Arc::clone(&self.snapshot.sources[place]);
+        let Some(business) = self.businesses.get_mut(&known.source.business) else {
             return;
-        }
-        let known = &self.snapshot.sources[place];
-        let name = &known.source.business;
-        let credentials = match self.businesses.get_mut(name).map(Business::credentials) {
-            Some(Ok(credentials)) => credentials,
-            Some(Err(complaint)) => {
-                self.refuse(place, window, complaint);
+        };
+        let credentials = match business.credentials() {
+            Ok(credentials) => credentials,
+            Err(complaint) => {
+                self.without_token(place, window, complaint);
                 return;
             }
-            None => return,
         };
-        self.gate.admit(name);
+        let now = clock::now();
+        let inspect = business.inspect_at.is_none_or(|at| at <= now);
+        if inspect {
+            business.inspect_at = Some(now + self.polling.discovery_interval);
+        }
+        let inspect = business.app().filter(|_| inspect);
         let source = &mut self.sources[place];
         source.running = true;
         let task = Task {
             source: Arc::clone(&known.source),
             window,
             listing: known.listing.clone(),
-            discover: source.discover_at.is_none_or(|at| at <= clock::now()),
+            discover: source.discover_at.is_none_or(|at| at <= now),
             lessons: source.lessons.clone(),
             rows: source.windows[window].rows,
+            inspect,
         };
-        let poll = self.poll(place, task, credentials);
-        let id = self.running.spawn(poll).id();
-        self.tasks.insert(id, (place, window));
+        let abort = self.running.spawn(self.poll(place, task, credentials));
+        let running = Running {
+            place,
+            window,
+            abort: abort.clone(),
+        };
+        self.tasks.insert(abort.id(), running);
     }
 
     /// One poll as a task of its own: what it needs is its own, what it brings comes back whole.
@@ -273,20 +287,14 @@ impl Crank {
         place: usize,
         task: Task,
         credentials: Credentials,
-    ) -> impl Future<Output = (usize, Turn)> + Send + 'static {
+    ) -> impl Future<Output = Turn> + Send + 'static {
         let client = self.settings.client.clone();
         let own = Arc::clone(&self.settings.own);
         let gate = Arc::clone(&self.gate);
         let configured = self.version.clone();
-        let lane = Lane {
-            business: task.source.business.clone(),
-            account: match self.account_scope(place) {
-                Scope::AdAccount(id) => Some(id),
-                Scope::App(_) | Scope::Business(_) | Scope::Source(_) => None,
-            },
-        };
+        let lane = self.lane(place);
         async move {
-            let told = |call: &Call<'_>| count(&own, &lane, &configured, call);
+            let told = |call: &Call<'_>| report::call(&own, &lane, &configured, call);
             let session = Session {
                 client: &client,
                 credentials: &credentials,
@@ -294,227 +302,145 @@ impl Crank {
                 lane: &lane,
                 told: &told,
             };
-            (place, task.run(session).await)
+            task.run(session).await
         }
     }
 
     /// Takes in what a poll brought.
-    fn absorb(&mut self, ended: Result<(Id, (usize, Turn)), JoinError>) {
-        let id = match &ended {
-            Ok((id, _)) => *id,
-            Err(error) => error.id(),
-        };
-        let Some((place, window)) = self.tasks.remove(&id) else {
+    fn absorb(&mut self, ended: Result<(Id, Turn), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        // A task that nobody remembers polled a source that a reload took away.
+        let Some(Running { place, window, .. }) = self.tasks.remove(&id) else {
             return;
         };
         self.sources[place].running = false;
         match ended {
-            Ok((_, (_, turn))) => self.take(place, turn),
+            Ok((_, turn)) => self.take(place, turn),
             Err(error) if error.is_panic() => {
                 let fault = Fault::new(Reason::Panicked, "the poll panicked: please report this");
-                self.conclude(place, Polled::failed(window, clock::now(), fault), None);
+                self.conclude(place, Polled::failed(window, clock::now(), fault));
             }
             Err(_) => {}
         }
         self.start_next(place);
     }
 
+    /// Learns what a poll taught, beside its numbers.
     fn take(&mut self, place: usize, turn: Turn) {
         let known = Arc::clone(&self.snapshot.sources[place]);
+        let (business, name) = (known.source.business.as_ref(), known.source.name.as_ref());
+        let own = Arc::clone(&self.settings.own);
         let source = &mut self.sources[place];
-        let business = known.source.business.as_ref();
         for field in turn
             .lessons
             .dropped
             .iter()
             .filter(|field| !source.lessons.dropped.contains(field))
         {
-            self.settings.own.field_rejected(business, field);
+            own.field_rejected(business, field);
             tracing::warn!(
                 business,
-                source = known.source.name.as_ref(),
+                source = name,
                 field,
                 "the API does not take this field; it is left out from now on"
             );
         }
         for (field, count) in &turn.rejected {
-            self.settings.own.values_rejected(field, *count);
+            own.values_rejected(field, *count);
         }
-        source.lessons = turn.lessons;
-        if let Some(state) = source.windows.get_mut(turn.polled.window) {
-            state.rows = turn.rows;
+        if let Some(facts) = turn.token {
+            own.token_expires(business, facts.expires_at);
         }
         if let Some(fault) = &turn.undiscovered {
-            tracing::warn!(business, source = known.source.name.as_ref(), %fault, "discovery failed; the last list serves on");
+            tracing::warn!(business, source = name, %fault, "discovery failed; the last list serves on");
         }
-        if turn.polled.listing.is_some() || turn.undiscovered.is_some() {
+        source.lessons = turn.lessons;
+        if let Some(window) = source.windows.get_mut(turn.polled.window) {
+            window.rows = turn.rows;
+        }
+        let fresh = turn.polled.listing.is_some();
+        if fresh || turn.undiscovered.is_some() {
             source.discover_at = Some(turn.polled.at + self.polling.discovery_interval);
         }
         // A campaign that no listing knows may be new: look once. One that a fresh listing does
         // not know either is gone, or not ours.
-        let fresh = turn.polled.listing.as_deref();
         let unseen = turn
             .strangers
             .iter()
             .any(|id| !source.strangers.contains(id));
-        if unseen && fresh.is_none() {
+        if unseen && !fresh {
             source.discover_at = None;
         }
         // Kept over the polls of windows in which they have no rows.
-        if let Some(listing) = fresh {
+        if let Some(listing) = turn.polled.listing.as_deref() {
             source.strangers.retain(|id| !listing.knows(id));
         }
         source.strangers.extend(turn.strangers);
-        self.conclude(place, turn.polled, turn.error);
+        let forbidden = turn
+            .polled
+            .fault()
+            .is_some_and(|fault| fault.reason == Reason::Forbidden);
+        if forbidden {
+            self.gate.forbid(&self.lane(place));
+        }
+        self.conclude(place, turn.polled);
     }
 
     /// Counts and logs a poll, decides when the next one is due, and publishes.
-    fn conclude(&mut self, place: usize, polled: Polled, error: Option<graph::Error>) {
+    fn conclude(&mut self, place: usize, polled: Polled) {
         let known = Arc::clone(&self.snapshot.sources[place]);
         let window = polled.window;
-        let business = known.source.business.as_ref();
         let fault = polled.fault().cloned();
-        self.settings
-            .own
-            .polled(business, fault.as_ref().map(|fault| fault.reason));
-        match &fault {
-            Some(fault) => log_failure(&known, window, fault),
-            None => tracing::debug!(
-                business,
-                source = known.source.name.as_ref(),
-                window = known.source.windows[window].name.as_ref(),
-                duration = ?polled.duration,
-                "polled"
-            ),
+        self.settings.own.polled(
+            &known.source.business,
+            fault.as_ref().map(|fault| fault.reason),
+        );
+        report::poll(&known, &polled, fault.as_ref());
+        if let Some(business) = self.businesses.get_mut(&known.source.business) {
+            match fault.as_ref().map(|fault| fault.reason) {
+                None => business.refused = false,
+                Some(Reason::Denied) => business.refused = true,
+                Some(_) => {}
+            }
+        }
+        if fault.is_none() {
+            self.gate.acquit(&self.lane(place));
         }
         let now = Instant::now();
+        let usual = self.usual(place, window);
+        let held = self.gate.held_until(&self.lane(place));
         let state = &mut self.sources[place].windows[window];
         state.failures = if fault.is_some() {
             state.failures.saturating_add(1)
         } else {
             0
         };
-        let failures = state.failures;
-        if fault.is_none() {
-            let released = self.scopes(place);
-            for scope in &released {
-                self.holds.release(scope);
+        let interval = known.source.windows[window].interval(today());
+        state.due = match fault.as_ref().map(|fault| fault.reason) {
+            None => usual,
+            Some(Reason::Throttled | Reason::Denied | Reason::Forbidden) => {
+                // As soon as it is no longer left alone.
+                held.unwrap_or(usual)
             }
-            if let Some(state) = self.businesses.get_mut(business) {
-                state.refused = false;
+            Some(Reason::Rejected | Reason::Unavailable | Reason::Garbled | Reason::Panicked) => {
+                now + schedule::backoff(state.failures, interval, self.polling.backoff_max)
             }
-        }
-        let mut due = self.usual(&known, window);
-        if let Some(fault) = &fault {
-            let interval = known.source.windows[window].interval(today());
-            self.hold(place, fault.reason, error.as_ref(), now);
-            if let Reason::Rejected | Reason::Unavailable | Reason::Garbled | Reason::Panicked =
-                fault.reason
-            {
-                due = now
-                    + schedule::pause(fault.reason, failures, interval, self.polling.backoff_max);
-            }
-        }
-        let held = self.holds.until(&self.scopes(place), now);
-        due = held.map_or(due, |held| held.max(now));
-        self.sources[place].windows[window].due = due;
+        };
         let mut next = known.advance(polled);
-        next.held_until = held.map(at);
         if let Some(state) = next.windows.get_mut(window) {
-            state.next_poll = Some(at(due));
             state.stale_after = next.source.windows[window].stale_after(today());
         }
         self.publish(self.snapshot.replace(place, next));
-        if fault.is_some_and(|fault| fault.reason == Reason::Denied) {
-            self.deny_others(place);
-        }
-    }
-
-    /// Leaves alone whoever that error says should be.
-    fn hold(&mut self, place: usize, reason: Reason, error: Option<&graph::Error>, now: Instant) {
-        let known = &self.snapshot.sources[place];
-        let business = known.source.business.clone();
-        let backoff_max = self.polling.backoff_max;
-        let wait = error.and_then(|error| error.wait);
-        let scope = match (reason, error.map(|error| error.class)) {
-            (Reason::Denied, _) => Scope::Business(business),
-            (Reason::Forbidden, _) => Scope::Source(place),
-            (Reason::Throttled, Some(Class::Throttled(graph::Scope::App))) => {
-                Scope::App(self.app(&business))
-            }
-            (Reason::Throttled, Some(Class::Throttled(graph::Scope::AdAccount))) => {
-                self.account_scope(place)
-            }
-            _ => return,
-        };
-        self.holds.hold(scope, now, |failures| {
-            wait.unwrap_or_else(|| schedule::pause(reason, failures, Duration::ZERO, backoff_max))
-        });
-    }
-
-    /// Everything that a source belongs to, as far as holds go.
-    fn scopes(&self, place: usize) -> [Scope; 4] {
-        let business = self.snapshot.sources[place].source.business.clone();
-        [
-            Scope::App(self.app(&business)),
-            Scope::Business(business),
-            self.account_scope(place),
-            Scope::Source(place),
-        ]
-    }
-
-    fn app(&self, business: &str) -> Option<Box<str>> {
-        let app = self
-            .businesses
-            .get(business)
-            .and_then(|business| business.app.as_ref());
-        app.map(|app| app.id.as_str().into())
-    }
-
-    /// The ad account, or the source itself while nobody knows which account it is in.
-    fn account_scope(&self, place: usize) -> Scope {
-        let known = &self.snapshot.sources[place];
-        match (&known.source.subject, &known.listing) {
-            (Subject::AdAccount { id, .. }, _) => Scope::AdAccount(id.clone()),
-            (Subject::Campaign(_), Some(listing)) => Scope::AdAccount(listing.account.id.clone()),
-            (Subject::Campaign(_), None) => Scope::Source(place),
-        }
+        self.look_at_holds();
     }
 
     /// There is no token to ask with.
-    fn refuse(&mut self, place: usize, window: usize, complaint: String) {
+    fn without_token(&mut self, place: usize, window: usize, complaint: String) {
         let business = self.snapshot.sources[place].source.business.clone();
         self.settings.own.token_valid(&business, false);
+        self.gate.deny(&business);
         let fault = Fault::new(Reason::Denied, complaint);
-        self.conclude(place, Polled::failed(window, clock::now(), fault), None);
-    }
-
-    /// The other windows of a denied business need not be asked to know how that would end.
-    fn deny_others(&mut self, place: usize) {
-        let known = Arc::clone(&self.snapshot.sources[place]);
-        let business = known.source.business.as_ref();
-        if let Some(state) = self.businesses.get_mut(business) {
-            state.refused = true;
-        }
-        let Some(fault) = known.windows.iter().find_map(|window| window.fault.clone()) else {
-            return;
-        };
-        let mut next = self.snapshot.as_ref().clone();
-        for known in next
-            .sources
-            .iter_mut()
-            .filter(|known| known.source.business.as_ref() == business)
-        {
-            for window in Arc::make_mut(known)
-                .windows
-                .iter_mut()
-                .filter(|window| !window.tried)
-            {
-                window.tried = true;
-                window.fault = Some(fault.clone());
-            }
-        }
-        self.publish(next);
+        self.conclude(place, Polled::failed(window, clock::now(), fault));
     }
 
     /// Looks whether a business whose token was refused has another one; if so, it is tried now.
@@ -523,23 +449,18 @@ impl Crank {
         if now < self.next_look {
             return;
         }
-        self.next_look = now + LOOK_AT_TOKEN;
-        let changed = |business: &Business| {
-            let found = secret_store::read(&business.kept).ok();
-            business.refused && found.is_some() && found != business.token
-        };
-        let changed: Vec<Box<str>> = self
+        self.next_look = now + LOOK_AT_TOKENS;
+        let changed = self
             .businesses
             .iter()
-            .filter(|(_, business)| changed(business))
-            .map(|(name, _)| name.clone())
-            .collect();
+            .filter(|(_, business)| business.has_another_token());
+        let changed: Vec<Box<str>> = changed.map(|(name, _)| name.clone()).collect();
         for name in changed {
             tracing::info!(
                 business = name.as_ref(),
                 "the access token changed; trying it now"
             );
-            self.holds.release(&Scope::Business(name.clone()));
+            self.gate.admit(&name);
             if let Some(business) = self.businesses.get_mut(&name) {
                 business.refused = false;
             }
@@ -554,17 +475,44 @@ impl Crank {
         }
     }
 
-    /// When a window is due in the ordinary course of things.
-    fn usual(&self, known: &Known, window: usize) -> Instant {
-        let planned = &known.source.windows[window];
-        let interval = planned.interval(today());
-        let phase = schedule::phase(
-            &known.source.business,
-            &known.source.name,
-            &planned.name,
-            interval,
-        );
-        Instant::now() + until(schedule::next(clock::now(), phase, interval))
+    /// Shows who is left alone until when, and when everything is due next. Whoever is left alone
+    /// before a first answer counts as tried: asking would not tell more.
+    pub(super) fn look_at_holds(&mut self) {
+        let mut changed = false;
+        let mut next = self.snapshot.as_ref().clone();
+        for (place, entry) in next.sources.iter_mut().enumerate() {
+            let held = self.gate.held_until(&self.lane(place)).map(at);
+            let tried = held.is_some() && !entry.is_tried();
+            let dues = self.sources[place]
+                .windows
+                .iter()
+                .map(|window| Some(at(window.due)));
+            let is_new = |a: Option<Timestamp>, b: Option<Timestamp>| match (a, b) {
+                // Both clocks are read at slightly different moments.
+                (Some(a), Some(b)) => {
+                    a.duration_since(b).unsigned_abs() > Duration::from_millis(500)
+                }
+                (a, b) => a != b,
+            };
+            let moved = entry
+                .windows
+                .iter()
+                .zip(dues.clone())
+                .any(|(window, due)| is_new(window.next_poll, due));
+            if !(tried || moved || is_new(entry.held_until, held)) {
+                continue;
+            }
+            changed = true;
+            let known = Arc::make_mut(entry);
+            known.held_until = held;
+            for (window, due) in known.windows.iter_mut().zip(dues) {
+                window.next_poll = due;
+                window.tried |= tried;
+            }
+        }
+        if changed {
+            self.publish(next);
+        }
     }
 
     /// Takes what has become too old off the page.
@@ -574,103 +522,108 @@ impl Crank {
         }
     }
 
-    fn publish_next(&mut self, place: usize, window: usize, due: Instant, held: Option<Instant>) {
-        let mut next = self.snapshot.sources[place].as_ref().clone();
-        next.held_until = held.map(at);
-        let fault = next.windows.iter().find_map(|window| window.fault.clone());
-        if let Some(state) = next.windows.get_mut(window) {
-            state.next_poll = Some(at(due));
-            // Who is held off before the first answer was tried, as far as readiness goes.
-            if held.is_some() && !state.tried {
-                state.tried = true;
-                state.fault = fault.or(Some(Fault::new(
-                    Reason::Throttled,
-                    "not asked yet: held off together with others",
-                )));
-            }
-        }
-        self.publish(self.snapshot.replace(place, next));
-    }
-
-    fn publish(&mut self, snapshot: Snapshot) {
+    pub(super) fn publish(&mut self, snapshot: Snapshot) {
         self.snapshot = Arc::new(snapshot);
         self.settings
             .publish
             .send_replace(Arc::clone(&self.snapshot));
     }
-}
 
-impl Business {
-    /// What to ask with; read anew for every poll, so that a changed file needs no restart.
-    fn credentials(&mut self) -> Result<Credentials, String> {
-        self.token = None;
-        let app_secret = self
-            .app
-            .as_ref()
-            .map(|app| secret_store::read(&app.secret))
-            .transpose()?;
-        let token = secret_store::read(&self.kept)?;
-        self.token = Some(token.clone());
-        Ok(Credentials { token, app_secret })
+    /// Puts the schedule of everything on the page.
+    pub(super) fn publish_schedule(&mut self) {
+        self.look_at_holds();
     }
-}
 
-/// Counts one call, and keeps what its headers said.
-fn count(own: &Own, lane: &Lane, configured: &str, call: &Call<'_>) {
-    let business = lane.business.as_ref();
-    let account = lane.account.as_ref().map_or("", AccountId::digits);
-    own.called(exposition::Call {
-        business,
-        endpoint: call.endpoint.as_str(),
-        duration: call.duration,
-        fault: call
-            .error
-            .map(|error| (error.fault.reason, error.fault.code)),
-    });
-    for usage in &call.headers.usage {
-        let app_wide = matches!(usage.limit.as_str(), "app" | "insights_app");
-        let account = usage
-            .account_id
-            .as_deref()
-            .unwrap_or(if app_wide { "" } else { account });
-        own.usage(
-            business,
+    /// A source that is due at once where nothing is known of it, and in its turn otherwise.
+    pub(super) fn new_source(&self, place: usize) -> Source {
+        let now = Instant::now();
+        let known = &self.snapshot.sources[place];
+        let due = |window: usize| {
+            if known.windows[window].tried {
+                self.usual(place, window)
+            } else {
+                now
+            }
+        };
+        let windows = (0..known.windows.len()).map(|window| Window {
+            due: due(window),
+            failures: 0,
+            rows: None,
+        });
+        Source {
+            discover_at: known
+                .listing
+                .as_ref()
+                .map(|listing| listing.at + self.polling.discovery_interval),
+            windows: windows.collect(),
+            ..Source::default()
+        }
+    }
+
+    /// Tells how many sources each business has.
+    pub(super) fn count_sources(&self) {
+        for business in self.businesses.keys() {
+            let ours = self
+                .snapshot
+                .sources
+                .iter()
+                .filter(|known| known.source.business == *business);
+            self.settings.own.business(business, ours.count());
+        }
+    }
+
+    /// In whose name a source's requests go.
+    pub(super) fn lane(&self, place: usize) -> Lane {
+        let known: &Known = &self.snapshot.sources[place];
+        let account = match (&known.source.subject, &known.listing) {
+            (Subject::AdAccount { id, .. }, _) => Some(id.clone()),
+            (Subject::Campaign(_), listing) => {
+                listing.as_ref().map(|listing| listing.account.id.clone())
+            }
+        };
+        Lane {
+            business: known.source.business.clone(),
+            app: self
+                .businesses
+                .get(&known.source.business)
+                .and_then(Business::app),
             account,
-            &usage.limit,
-            usage.quantity.as_str(),
-            usage.ratio,
-        );
+            source: known.source.name.clone(),
+        }
     }
-    if let Some(tier) = &call.headers.tier {
-        own.access_tier(business, account, tier);
-    }
-    if let Some(answered) = &call.headers.version {
-        own.version(configured, answered);
-    }
-    match call.error.map(|error| error.class) {
-        Some(Class::Denied) => own.token_valid(business, false),
-        // Only an answer that Meta gave says that the token is good.
-        None => own.token_valid(business, true),
-        Some(_) => {}
+
+    /// When a window is due in the ordinary course of things.
+    pub(super) fn usual(&self, place: usize, window: usize) -> Instant {
+        let source = &self.snapshot.sources[place].source;
+        let planned = &source.windows[window];
+        let interval = planned.interval(today());
+        let phase = schedule::phase(&source.business, &source.name, &planned.name, interval);
+        Instant::now() + until(schedule::next(clock::now(), phase, interval))
     }
 }
 
-fn log_failure(known: &Known, window: usize, fault: &Fault) {
-    tracing::warn!(
-        business = known.source.business.as_ref(),
-        source = known.source.name.as_ref(),
-        window = known.source.windows[window].name.as_ref(),
-        reason = fault.reason.as_str(),
-        code = fault.code,
-        subcode = fault.subcode,
-        fbtrace_id = fault.fbtrace_id,
-        error = fault.message,
-        "poll failed"
-    );
+/// How the gate is set for that config.
+pub(super) fn limits(config: &Config, plan: &Plan) -> Limits {
+    let estimate = |source: &Arc<crate::plan::Source>| {
+        source
+            .estimate(
+                today(),
+                config.polling.discovery_interval,
+                ASSUMED_CAMPAIGNS,
+            )
+            .calls_an_hour
+    };
+    let steady = plan.sources.iter().map(estimate).sum::<f64>() / 3600.0;
+    Limits {
+        concurrency: config.polling.concurrency,
+        requests_a_second: PACE.max(HURRY * steady),
+        quota_share: config.polling.quota_share,
+        backoff_max: config.polling.backoff_max,
+    }
 }
 
 /// Today in UTC: near enough to tell a window that ended a month ago.
-fn today() -> jiff::civil::Date {
+fn today() -> Date {
     clock::now().to_zoned(TimeZone::UTC).date()
 }
 

@@ -2,12 +2,15 @@
 //! and publishes it. The only folder that reads the wall clock.
 //!
 //! One task owns everything that changes (`crank`), so that nothing needs a lock: polls run beside
-//! it and give back what they brought (`turn`). When something is due is arithmetic (`schedule`).
+//! it and give back what they brought (`turn`). When something is due is arithmetic (`schedule`);
+//! `business` knows the tokens, `reload` takes over another config, `report` counts and logs.
 
+mod business;
 pub mod clock;
 mod crank;
-mod holds;
+mod reload;
+mod report;
 mod schedule;
 mod turn;
 
-pub use self::crank::{Crank, Settings};
+pub use self::crank::{Crank, Reload, Settings};

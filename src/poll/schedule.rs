@@ -5,15 +5,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::fault::Reason;
-
-/// How long a refused token or a forbidden source is left alone at first.
-const FIRST_PAUSE: Duration = Duration::from_secs(30);
-
-/// How long a throttled scope is left alone at first, where no header says how long.
-/// Source: the shortest block that Meta documents is a minute, the usual one five.
-const THROTTLED_PAUSE: Duration = Duration::from_secs(5 * 60);
-
 /// The place of a source and window in its interval, by a hash of its name: it stays the same
 /// after a restart, and spreads many of them evenly.
 pub(super) fn phase(business: &str, source: &str, window: &str, interval: Duration) -> Duration {
@@ -34,29 +25,13 @@ pub(super) fn next(now: Timestamp, phase: Duration, interval: Duration) -> Times
     Timestamp::from_nanosecond(periods * interval_ns + phase_ns).unwrap_or(earliest)
 }
 
-/// How long to leave alone what failed `failures` times in a row.
-pub(super) fn pause(
-    reason: Reason,
-    failures: u32,
-    interval: Duration,
-    backoff_max: Duration,
-) -> Duration {
-    let doubled = |first: Duration| {
-        first.saturating_mul(
-            1_u32
-                .checked_shl(failures.saturating_sub(1))
-                .unwrap_or(u32::MAX),
-        )
-    };
-    match reason {
-        Reason::Denied | Reason::Forbidden => {
-            doubled(FIRST_PAUSE.min(backoff_max)).min(backoff_max)
-        }
-        Reason::Throttled => doubled(THROTTLED_PAUSE).min(backoff_max.max(THROTTLED_PAUSE)),
-        Reason::Rejected | Reason::Unavailable | Reason::Garbled | Reason::Panicked => {
-            doubled(interval).min(backoff_max.max(interval))
-        }
-    }
+/// How long to wait after the `failures`th failure in a row of a source and window: from its
+/// interval, doubling, to `backoff_max`; and never less than the interval.
+pub(super) fn backoff(failures: u32, interval: Duration, backoff_max: Duration) -> Duration {
+    let doublings = failures.saturating_sub(1).min(20);
+    interval
+        .saturating_mul(1 << doublings)
+        .min(backoff_max.max(interval))
 }
 
 fn signed(duration: Duration) -> i128 {
@@ -93,8 +68,7 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::{next, pause, phase};
-    use crate::fault::Reason;
+    use super::{backoff, next, phase};
 
     const QUARTER: Duration = Duration::from_secs(15 * 60);
 
@@ -135,23 +109,19 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_to_their_limit() {
-        let pauses = |reason, limit| {
-            (1..=7)
-                .map(|n| pause(reason, n, QUARTER, limit).as_secs())
+    fn failures_back_off_from_the_interval_to_the_limit() {
+        let minutes = |most| {
+            (1..=4)
+                .map(|n| backoff(n, QUARTER, most).as_secs() / 60)
                 .collect::<Vec<_>>()
         };
+        assert_eq!(minutes(4 * QUARTER), [15, 30, 60, 60]);
+        assert_eq!(minutes(QUARTER), [15; 4]);
         assert_eq!(
-            pauses(Reason::Denied, QUARTER),
-            [30, 60, 120, 240, 480, 900, 900]
+            minutes(Duration::from_secs(1)),
+            [15; 4],
+            "failing never means asking more often"
         );
-        assert_eq!(pauses(Reason::Denied, Duration::from_secs(5)), [5; 7]);
-        assert_eq!(pauses(Reason::Throttled, QUARTER)[..3], [300, 600, 900]);
-        assert_eq!(pauses(Reason::Unavailable, QUARTER), [900; 7]);
-        assert_eq!(
-            pauses(Reason::Rejected, 4 * QUARTER)[..4],
-            [900, 1800, 3600, 3600]
-        );
-        assert_eq!(pause(Reason::Denied, u32::MAX, QUARTER, QUARTER), QUARTER);
+        assert_eq!(backoff(u32::MAX, QUARTER, QUARTER), QUARTER);
     }
 }

@@ -158,7 +158,14 @@ impl Snapshot {
         if let Some(entry) = next.sources.get_mut(place) {
             *entry = Arc::new(known);
         }
-        next.settle(&business);
+        for ours in next.businesses() {
+            if ours
+                .first()
+                .is_some_and(|known| known.source.business == business)
+            {
+                settle(ours);
+            }
+        }
         next
     }
 
@@ -182,33 +189,36 @@ impl Snapshot {
         windows.flat_map(WindowKnown::withdrawals).min()
     }
 
-    /// Decides, for one business, which campaign sources an ad account source shows already.
-    fn settle(&mut self, business: &str) {
-        let ours = |known: &Arc<Known>| known.source.business.as_ref() == business;
-        let may_give_way =
-            |known: &Arc<Known>| matches!(known.source.subject, Subject::Campaign(_));
-        if !self
-            .sources
-            .iter()
-            .any(|known| ours(known) && may_give_way(known))
-        {
-            return;
-        }
-        let listed: BTreeSet<Box<str>> = self
-            .sources
-            .iter()
-            .filter(|known| {
-                ours(known) && matches!(known.source.subject, Subject::AdAccount { .. })
-            })
-            .filter_map(|known| known.listing.as_ref())
-            .flat_map(|listing| listing.campaigns.iter().map(|c| c.id.as_str().into()))
-            .collect();
-        for known in self.sources.iter_mut().filter(|known| ours(known)) {
-            if let Subject::Campaign(id) = &known.source.subject {
-                let gives_way = listed.contains(id.as_str());
-                if gives_way != known.gives_way {
-                    Arc::make_mut(known).gives_way = gives_way;
-                }
+    /// Decides which campaign sources an ad account source shows already.
+    pub(super) fn settle_all(&mut self) {
+        self.businesses().for_each(settle);
+    }
+
+    /// The sources of each business, which stand together in every plan.
+    fn businesses(&mut self) -> impl Iterator<Item = &mut [Arc<Known>]> {
+        let same = |a: &Arc<Known>, b: &Arc<Known>| a.source.business == b.source.business;
+        self.sources.chunk_by_mut(same)
+    }
+}
+
+/// Decides, for the sources of one business, which campaign sources an ad account source shows
+/// already.
+fn settle(ours: &mut [Arc<Known>]) {
+    let may_give_way = |known: &Arc<Known>| matches!(known.source.subject, Subject::Campaign(_));
+    if !ours.iter().any(may_give_way) {
+        return;
+    }
+    let listed: BTreeSet<Box<str>> = ours
+        .iter()
+        .filter(|known| matches!(known.source.subject, Subject::AdAccount { .. }))
+        .filter_map(|known| known.listing.as_ref())
+        .flat_map(|listing| listing.campaigns.iter().map(|c| c.id.as_str().into()))
+        .collect();
+    for known in ours {
+        if let Subject::Campaign(id) = &known.source.subject {
+            let gives_way = listed.contains(id.as_str());
+            if gives_way != known.gives_way {
+                Arc::make_mut(known).gives_way = gives_way;
             }
         }
     }

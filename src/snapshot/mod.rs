@@ -1,9 +1,10 @@
 //! What is known now, and how old it is.
 //!
 //! A snapshot is never changed, only replaced: readers hold it as long as they like. `advance`
-//! makes the next one out of what a poll heard, `shown` says which numbers of it are true enough
-//! to be put on a page. Nothing here asks, waits, or reads a clock.
+//! makes the next one out of what a poll heard, `adopt` out of one that another plan or process
+//! left, and `shown` says which numbers are true enough to be put on a page. Nothing here asks, waits, or reads a clock.
 
+mod adopt;
 mod advance;
 mod shown;
 

@@ -1,18 +1,25 @@
 //! The wiring: config → crank → page → sockets. Owns every task, and ends them all together.
+//!
+//! `render` turns snapshots into pages, `keep` into the state file; `reload` takes another config.
+
+mod keep;
+mod reload;
+mod render;
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
+use self::reload::Reloader;
 use crate::beat::Beat;
 use crate::config::Config;
+use crate::config_file::ConfigFile;
 use crate::exposition::{Own, Page};
 use crate::graph::{Client, SetupError};
 use crate::http::{self, Site};
@@ -20,13 +27,6 @@ use crate::plan::Plan;
 use crate::poll::{Crank, Settings, clock};
 use crate::process::Process;
 use crate::snapshot::Snapshot;
-
-/// Rendering may take this share of one core at most: after a page that took a second, the next
-/// one waits nine.
-const RENDER_REST: u32 = 9;
-
-/// The longest that a page waits for its turn.
-const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// Why the exporter cannot start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,9 @@ pub struct App {
     beat: Arc<Beat>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     pages: watch::Sender<Arc<Page>>,
+    state_file: Option<PathBuf>,
+    reloader: Option<Reloader>,
+    lifecycle: bool,
 }
 
 impl App {
@@ -69,26 +72,26 @@ impl App {
     /// # Errors
     /// When the config asks for what cannot be had.
     pub fn new(config: &Config) -> Result<Self, Error> {
+        Self::with_state(config, None)
+    }
+
+    /// The same, with what a file kept from the last run; the file is kept up to date from now on.
+    ///
+    /// # Errors
+    /// As [`App::new`]. A file that cannot be used is set aside with a warning.
+    pub fn with_state(config: &Config, state_file: Option<PathBuf>) -> Result<Self, Error> {
         let now = clock::now();
-        let own = Arc::new(Own::new(
-            env!("CARGO_PKG_VERSION"),
-            env!("REVISION"),
-            env!("RUST_VERSION"),
-        )?);
+        let (version, revision) = (env!("CARGO_PKG_VERSION"), env!("REVISION"));
+        let own = Arc::new(Own::new(version, revision, env!("RUST_VERSION"))?);
         own.register(Box::new(Process::new()?))?;
         own.reloaded(Some(now));
-        let graph = &config.graph;
-        let client = Client::new(
-            &graph.url,
-            &graph.version,
-            graph.timeout,
-            graph.ca_file.as_deref(),
-        )?;
+        let client = client(config)?;
         let plan = Plan::of(config);
-        let snapshot = Arc::new(Snapshot::unknown(&plan, now));
-        let page = Page::render(Arc::clone(&snapshot))?;
-        own.page(page.series, page.plain_bytes);
-        let (publish, snapshots) = watch::channel(Arc::clone(&snapshot));
+        let snapshot = match &state_file {
+            Some(path) => keep::restore(path, &plan, now),
+            None => Snapshot::unknown(&plan, now),
+        };
+        let (publish, snapshots) = watch::channel(Arc::new(snapshot));
         let beat = Arc::new(Beat::default());
         let settings = Settings {
             client,
@@ -96,13 +99,31 @@ impl App {
             publish,
             beat: Arc::clone(&beat),
         };
+        let known = Arc::clone(&snapshots.borrow());
+        let crank = Crank::new(config, &plan, known, settings);
+        let page = Page::render(Arc::clone(&snapshots.borrow()))?;
+        own.page(page.series, page.plain_bytes);
         Ok(Self {
-            crank: Crank::new(config, &plan, snapshot, settings),
+            crank,
             own,
             beat,
             snapshots,
             pages: watch::Sender::new(Arc::new(page)),
+            state_file,
+            reloader: None,
+            lifecycle: false,
         })
+    }
+
+    /// Lets the config be read again: whenever `hangups` gives one, and at `POST /-/reload` where
+    /// `lifecycle` allows it.
+    #[must_use]
+    pub fn reloading(self, file: ConfigFile, hangups: mpsc::Receiver<()>, lifecycle: bool) -> Self {
+        Self {
+            reloader: Some(Reloader::new(file, hangups)),
+            lifecycle,
+            ..self
+        }
     }
 
     /// The pages that it publishes, newest last: for whoever wants to wait for one.
@@ -118,8 +139,8 @@ impl App {
         let snapshot = self.crank.run_once().await;
         let mut page = self.own.encode().into_bytes();
         crate::exposition::write(&snapshot, &mut page)?;
-        let windows = snapshot.sources.iter().flat_map(|known| &known.windows);
-        let succeeded = windows.clone().all(|window| window.up);
+        let mut windows = snapshot.sources.iter().flat_map(|known| &known.windows);
+        let succeeded = windows.all(|window| window.up);
         Ok((String::from_utf8_lossy(&page).into_owned(), succeeded))
     }
 
@@ -134,21 +155,35 @@ impl App {
         stop: impl Future<Output = ()>,
     ) -> Result<(), Error> {
         let (stopping, stopped) = watch::channel(false);
+        let (reload, requests) = mpsc::channel(1);
+        let (reloads, reloaded) = mpsc::channel(1);
         let site = Arc::new(Site {
             telemetry_path,
             page: self.pages.subscribe(),
             own: Arc::clone(&self.own),
             beat: self.beat,
             ready: AtomicBool::new(false),
+            reload: self.lifecycle.then_some(reload),
             now: clock::now,
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(self.crank.run(when(stopped.clone())));
-        tasks.spawn(render(
+        tasks.spawn(self.crank.run(reloaded, when(stopped.clone())));
+        if let Some(path) = self.state_file {
+            tasks.spawn(keep::keep(
+                path,
+                self.snapshots.clone(),
+                when(stopped.clone()),
+            ));
+        }
+        if let Some(reloader) = self.reloader {
+            let own = Arc::clone(&self.own);
+            tasks.spawn(reloader.run(requests, reloads, own, when(stopped.clone())));
+        }
+        tasks.spawn(render::render(
             self.snapshots,
             self.pages,
             self.own,
-            stopped.clone(),
+            when(stopped.clone()),
         ));
         for listener in listeners {
             tasks.spawn(http::serve(
@@ -171,40 +206,15 @@ impl App {
     }
 }
 
-/// Turns each new snapshot into a page, off the async workers, and never with more than its share
-/// of a core: while it rests, newer snapshots replace older ones.
-async fn render(
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    pages: watch::Sender<Arc<Page>>,
-    own: Arc<Own>,
-    stopped: watch::Receiver<bool>,
-) {
-    let mut stop = std::pin::pin!(when(stopped));
-    loop {
-        tokio::select! {
-            () = &mut stop => return,
-            changed = snapshots.changed() => if changed.is_err() { return (&mut stop).await },
-        }
-        let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let start = Instant::now();
-        match spawn_blocking(move || Page::render(snapshot)).await {
-            Ok(Ok(page)) => {
-                own.page(page.series, page.plain_bytes);
-                pages.send_replace(Arc::new(page));
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the page could not be rendered; the last one stands")
-            }
-            Err(error) => {
-                tracing::error!(%error, "the page could not be rendered; the last one stands")
-            }
-        }
-        let rest = (start.elapsed() * RENDER_REST).min(LONGEST_REST);
-        tokio::select! {
-            () = &mut stop => return,
-            () = sleep(rest) => {}
-        }
-    }
+/// The API as a config names it.
+fn client(config: &Config) -> Result<Client, SetupError> {
+    let graph = &config.graph;
+    Client::new(
+        &graph.url,
+        &graph.version,
+        graph.timeout,
+        graph.ca_file.as_deref(),
+    )
 }
 
 /// Until the exporter is to end.

@@ -1,0 +1,108 @@
+//! Another config while the exporter runs: all of it, or nothing.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use crate::config::{Complaints, Config};
+use crate::config_file::ConfigFile;
+use crate::exposition::Own;
+use crate::http::ReloadRequest;
+use crate::plan::Plan;
+use crate::poll::{Reload, clock};
+
+/// Reads the config again when it is asked to.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    file: ConfigFile,
+    hangups: mpsc::Receiver<()>,
+}
+
+impl Reloader {
+    pub(super) fn new(file: ConfigFile, hangups: mpsc::Receiver<()>) -> Self {
+        Self { file, hangups }
+    }
+
+    /// Reloads until `stop` comes.
+    pub(super) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<ReloadRequest>,
+        reloads: mpsc::Sender<Reload>,
+        own: Arc<Own>,
+        stop: impl Future<Output = ()>,
+    ) {
+        let mut stop = pin!(stop);
+        loop {
+            let request = tokio::select! {
+                () = &mut stop => return,
+                Some(()) = self.hangups.recv() => None,
+                Some(request) = requests.recv() => Some(request),
+                else => return stop.await,
+            };
+            let ended = self.reload(&reloads, &own).await;
+            if let Some(request) = request {
+                // Whoever asked may have hung up.
+                drop(request.send(ended));
+            }
+        }
+    }
+
+    async fn reload(&mut self, reloads: &mpsc::Sender<Reload>, own: &Own) -> Result<(), String> {
+        let loaded = match self.load().await {
+            Ok((config, refused)) => prepare(config).map(|reload| (reload, refused)),
+            Err(complaints) => Err(complaints),
+        };
+        let (reload, refused) = match loaded {
+            Ok(loaded) => loaded,
+            Err(complaints) => {
+                own.reloaded(None);
+                tracing::error!(
+                    error = complaints,
+                    "the config was not reloaded; the old one stands"
+                );
+                return Err(complaints);
+            }
+        };
+        if reloads.send(reload).await.is_err() {
+            return Err("the exporter is shutting down".to_owned());
+        }
+        if refused.is_empty() {
+            own.reloaded(Some(clock::now()));
+            tracing::info!("the config was reloaded");
+            return Ok(());
+        }
+        // The rest is in force; but what the owner wrote is not.
+        own.reloaded(None);
+        let refused = refused.to_string();
+        tracing::error!(
+            error = refused,
+            "the config was reloaded without the business files that were refused"
+        );
+        Err(refused)
+    }
+
+    /// Reading files can take its time.
+    async fn load(&mut self) -> Result<(Config, Complaints), String> {
+        let mut file = self.file.clone();
+        let loaded = spawn_blocking(move || {
+            let loaded = file.reload();
+            (file, loaded)
+        });
+        let (file, loaded) = loaded.await.map_err(|error| error.to_string())?;
+        self.file = file;
+        loaded.map_err(|complaints| complaints.to_string())
+    }
+}
+
+fn prepare(config: Config) -> Result<Reload, String> {
+    let client = super::client(&config).map_err(|error| error.to_string())?;
+    let plan = Plan::of(&config);
+    Ok(Reload {
+        config,
+        plan,
+        client,
+    })
+}

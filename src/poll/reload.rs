@@ -1,0 +1,89 @@
+//! Another config while the crank turns: what did not change keeps its values and its schedule,
+//! what is gone vanishes, what is new is polled at once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::business::Business;
+use super::clock;
+use super::crank::{Crank, Reload, Source, limits};
+use crate::snapshot::{Known, Snapshot};
+
+impl Crank {
+    /// Takes over another config.
+    pub(super) fn reload(&mut self, reload: Reload) {
+        let Reload {
+            config,
+            plan,
+            client,
+        } = reload;
+        let before = Arc::clone(&self.snapshot);
+        let businesses = std::mem::take(&mut self.businesses);
+        let sources = std::mem::take(&mut self.sources);
+        self.settings.client = client;
+        self.polling = config.polling.clone();
+        self.version.clone_from(&config.graph.version);
+        let limits = limits(&config, &plan);
+        if limits != self.gate.limits() {
+            self.gate = Arc::new(self.gate.reset(limits));
+        }
+        let mut businesses: BTreeMap<_, _> = businesses;
+        for business in config.businesses.iter().filter(|business| business.enabled) {
+            let name = Box::from(business.name.as_str());
+            let kept = businesses.remove(&name).filter(|kept| kept.is(business));
+            // Another place for the token may hold another token.
+            let state = kept.unwrap_or_else(|| {
+                self.gate.admit(&name);
+                Business::new(business)
+            });
+            self.businesses.insert(name, state);
+        }
+        for (gone, _) in businesses
+            .iter()
+            .filter(|(name, _)| !self.businesses.contains_key(*name))
+        {
+            self.settings.own.forget(gone);
+        }
+        self.snapshot = Arc::new(Snapshot::adopt(&plan, &before, clock::now()));
+        self.adopt(&before, sources);
+        self.count_sources();
+        self.settings
+            .publish
+            .send_replace(Arc::clone(&self.snapshot));
+        self.look_at_holds();
+    }
+
+    /// Gives each source the state that it had, and stops the polls of what is gone or has changed.
+    fn adopt(&mut self, before: &Snapshot, sources: Vec<Source>) {
+        let mut kept: HashMap<(&str, &str), (usize, &Known, Source)> = HashMap::new();
+        for (place, (known, source)) in before.sources.iter().zip(sources).enumerate() {
+            let key = (known.source.business.as_ref(), known.source.name.as_ref());
+            kept.insert(key, (place, known, source));
+        }
+        let snapshot = Arc::clone(&self.snapshot);
+        let mut moved = HashMap::new();
+        for (place, known) in snapshot.sources.iter().enumerate() {
+            let key = (known.source.business.as_ref(), known.source.name.as_ref());
+            let source = match kept.remove(&key) {
+                // Labels and thresholds are looked up when the page is written; all else is what
+                // a poll under way was begun for.
+                Some((old, was, source)) if known.source.asks_as(&was.source) => {
+                    moved.insert(old, place);
+                    source
+                }
+                _ => self.new_source(place),
+            };
+            self.sources.push(source);
+        }
+        self.tasks.retain(|_, task| match moved.get(&task.place) {
+            Some(place) => {
+                task.place = *place;
+                true
+            }
+            None => {
+                task.abort.abort();
+                false
+            }
+        });
+    }
+}

@@ -18,6 +18,7 @@ mod campaigns;
 mod config;
 mod config_hostile;
 mod documents;
+mod failures;
 mod law;
 mod scrape;
 mod simulator;

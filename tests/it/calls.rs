@@ -84,7 +84,10 @@ async fn a_steady_poll_is_its_two_questions_and_no_more() {
     let (delivery, conversions) = questions(&api);
     assert!(delivery.len() - conversions.len() <= 1);
     let rest = api.simulator.requests().len() - delivery.len() - conversions.len();
-    assert_eq!(rest, 3, "account, campaigns and ad sets, once an hour");
+    assert_eq!(
+        rest, 4,
+        "token, account, campaigns and ad sets, once an hour"
+    );
 }
 
 #[tokio::test]

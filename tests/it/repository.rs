@@ -60,12 +60,12 @@ fn sources() -> Vec<(String, PathBuf, String)> {
 }
 
 fn floor(module: &str) -> (usize, usize) {
-    let places = FLOORS.iter().enumerate().filter_map(|(floor, modules)| {
+    let mut places = FLOORS.iter().enumerate().filter_map(|(floor, modules)| {
         let place = modules.iter().position(|known| *known == module)?;
         Some((floor, place))
     });
     places
-        .last()
+        .next()
         .unwrap_or_else(|| panic!("{module} has no floor"))
 }
 

@@ -86,7 +86,11 @@ async fn a_steady_poll_is_its_two_questions_and_no_more() {
     let rest = api.simulator.requests().len() - delivery.len() - conversions.len();
     assert_eq!(
         rest, 4,
+<<<<<<< HEAD
         "account, campaigns, ad sets and the token, once an hour"
+=======
+        "token, account, campaigns and ad sets, once an hour"
+>>>>>>> tests
     );
 }
 

@@ -11,7 +11,7 @@ mod harness;
 mod known;
 mod page;
 
-// From the config to the page.
+// From the config to the page, in the order in which data flows.
 mod ageing;
 mod calls;
 mod campaigns;
@@ -27,3 +27,7 @@ mod specification;
 mod state;
 mod truth;
 mod writer;
+
+// What goes wrong, the program as a whole, and the repository.
+mod process;
+mod repository;

@@ -60,18 +60,6 @@ async fn strikes(fault: &'static str, reason: &'static str, code: &'static str) 
     }
     let valid = if reason == "denied" { "0" } else { "1" };
     bad.assert("exporter_token_valid", &[], valid);
-<<<<<<< HEAD
-    let held = "exporter_api_held_until_timestamp_seconds";
-    if matches!(reason, "throttled" | "denied" | "forbidden") {
-        // The shortest holds come and go between polls.
-        exporter
-            .page_when(|page| page.value(held, &[]).is_some())
-            .await;
-    } else {
-        bad.assert_absent(held, &[]);
-    }
-=======
->>>>>>> tests
     if reason != "throttled" {
         api.mend();
         let healed = exporter.page_up().await;

@@ -2,6 +2,7 @@
 //! scrape. They are few; what grows with the number of sources stands on the campaign page.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -43,6 +44,8 @@ pub struct Own {
     api_usage: GaugeVec,
     api_access_tier: IntGaugeVec,
     api_version: IntGaugeVec,
+    /// The versions that `api_version` tells: asked for, and answered.
+    answered: Mutex<Option<[String; 2]>>,
     token_valid: IntGaugeVec,
     token_expires: GaugeVec,
     values_rejected: IntCounterVec,
@@ -92,6 +95,7 @@ impl Own {
             api_usage: floats(own_families::API_USAGE)?,
             api_access_tier: gauges(own_families::API_ACCESS_TIER)?,
             api_version: gauges(own_families::API_VERSION)?,
+            answered: Mutex::default(),
             token_valid: gauges(own_families::TOKEN_VALID)?,
             token_expires: floats(own_families::TOKEN_EXPIRES)?,
             values_rejected: counters(own_families::VALUES_REJECTED)?,
@@ -201,12 +205,22 @@ impl Own {
             .set(1);
     }
 
-    /// The version that answered.
-    pub fn version(&self, configured: &str, answered: &str) {
-        self.api_version.reset();
-        self.api_version
-            .with_label_values(&[configured, answered])
-            .set(1);
+    /// The version that answered; says whether that is news.
+    pub fn version(&self, configured: &str, answered: &str) -> bool {
+        let mut known = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = [configured, answered];
+        if known.as_ref().is_some_and(|known| *known == news) {
+            return false;
+        }
+        // The new one first: no scrape finds none.
+        self.api_version.with_label_values(&news).set(1);
+        if let Some([configured, answered]) = known.replace(news.map(str::to_owned)) {
+            drop(
+                self.api_version
+                    .remove_label_values(&[&configured, &answered]),
+            );
+        }
+        true
     }
 
     /// Whether the API took a business' token.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::client::{Client, Credentials, Request};
 use super::error::Error;
@@ -82,19 +82,7 @@ impl Session<'_> {
         params: &[(&str, String)],
         read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Error> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let error = match self.once(endpoint, path, params, &read).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let Some(pause) = retry::pause(error.class, tries, luck()) else {
-                return Err(error);
-            };
-            tracing::debug!(endpoint = endpoint.as_str(), tries, ?pause, fault = %error.fault, "asking again");
-            sleep(pause).await;
-        }
+        retry::run(|| self.once(endpoint, path, params, &read)).await
     }
 
     async fn once<T>(
@@ -128,11 +116,4 @@ impl Session<'_> {
         });
         answer
     }
-}
-
-/// A number in 0..1 that differs from caller to caller. Nothing secret hangs on it.
-fn luck() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    let bits = u32::try_from(RandomState::new().hash_one(0_u8) >> 32).unwrap_or(u32::MAX);
-    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }

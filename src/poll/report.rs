@@ -36,7 +36,16 @@ pub(super) fn call(own: &Own, lane: &Lane, configured: &str, call: &Call<'_>) {
         own.access_tier(business, account, tier);
     }
     if let Some(answered) = &call.headers.version {
-        own.version(configured, answered);
+        let news = own.version(configured, answered);
+        if news && answered != configured {
+            let warning = call.headers.version_warning.as_deref().unwrap_or_default();
+            tracing::warn!(
+                configured,
+                answered,
+                warning,
+                "another API version answered than was asked: set graph.version before this one is retired too"
+            );
+        }
     }
     if call.endpoint == Endpoint::DebugToken {
         return;

@@ -17,8 +17,6 @@ mod calls;
 mod campaigns;
 mod config;
 mod config_hostile;
-mod documents;
-mod failures;
 mod law;
 mod samples;
 mod scrape;
@@ -29,5 +27,7 @@ mod truth;
 mod writer;
 
 // What goes wrong, the program as a whole, and the repository.
+mod documents;
+mod failures;
 mod process;
 mod repository;

@@ -43,6 +43,8 @@ pub struct Own {
     api_request_duration: Histogram,
     api_usage: GaugeVec,
     api_access_tier: IntGaugeVec,
+    /// The tier that `api_access_tier` tells of each business and account.
+    tiers: Mutex<HashMap<[String; 2], String>>,
     api_version: IntGaugeVec,
     /// The versions that `api_version` tells: asked for, and answered.
     answered: Mutex<Option<[String; 2]>>,
@@ -94,6 +96,7 @@ impl Own {
             api_request_duration: registered(&registry, Histogram::with_opts(duration)?)?,
             api_usage: floats(own_families::API_USAGE)?,
             api_access_tier: gauges(own_families::API_ACCESS_TIER)?,
+            tiers: Mutex::default(),
             api_version: gauges(own_families::API_VERSION)?,
             answered: Mutex::default(),
             token_valid: gauges(own_families::TOKEN_VALID)?,
@@ -149,17 +152,29 @@ impl Own {
 
     /// A business that is polled no longer: whatever names it vanishes.
     pub fn forget(&self, business: &str) {
-        forget(&self.polls, business);
-        forget(&self.poll_failures, business);
-        forget(&self.polls_skipped, business);
-        forget(&self.api_requests, business);
-        forget(&self.api_request_errors, business);
-        forget(&self.api_usage, business);
-        forget(&self.api_access_tier, business);
-        forget(&self.token_valid, business);
-        forget(&self.token_expires, business);
-        forget(&self.field_rejected, business);
-        forget(&self.sources, business);
+        let labels = [("business", business)];
+        forget(&self.polls, &labels);
+        forget(&self.poll_failures, &labels);
+        forget(&self.polls_skipped, &labels);
+        forget(&self.api_requests, &labels);
+        forget(&self.api_request_errors, &labels);
+        forget(&self.api_usage, &labels);
+        forget(&self.api_access_tier, &labels);
+        forget(&self.token_valid, &labels);
+        forget(&self.token_expires, &labels);
+        forget(&self.field_rejected, &labels);
+        forget(&self.sources, &labels);
+        let mut tiers = self.tiers.lock().unwrap_or_else(PoisonError::into_inner);
+        tiers.retain(|[of, _], _| of != business);
+    }
+
+    /// An ad account that a business no longer asks about.
+    pub fn forget_account(&self, business: &str, account_id: &str) {
+        let labels = [("business", business), ("account_id", account_id)];
+        forget(&self.api_usage, &labels);
+        forget(&self.api_access_tier, &labels);
+        let mut tiers = self.tiers.lock().unwrap_or_else(PoisonError::into_inner);
+        tiers.retain(|[of, account], _| of != business || account != account_id);
     }
 
     /// A poll ended.
@@ -198,11 +213,19 @@ impl Own {
             .set(ratio);
     }
 
-    /// The access tier that a header named.
+    /// The access tier that a header named; an account has one.
     pub fn access_tier(&self, business: &str, account_id: &str, tier: &str) {
+        let mut known = self.tiers.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = [business, account_id].map(str::to_owned);
         self.api_access_tier
             .with_label_values(&[business, account_id, tier])
             .set(1);
+        if let Some(before) = known.insert(key, tier.to_owned())
+            && before != tier
+        {
+            let before = [business, account_id, &before];
+            drop(self.api_access_tier.remove_label_values(&before));
+        }
     }
 
     /// The version that answered; says whether that is news.
@@ -273,8 +296,8 @@ impl Own {
     }
 }
 
-/// Removes every series of a family that is labelled with that business.
-fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, business: &str) {
+/// Removes every series of a family that has all of these labels.
+fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, wanted: &[(&str, &str)]) {
     for metric in family
         .collect()
         .iter()
@@ -285,7 +308,10 @@ fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, business: &str) {
             .iter()
             .map(|pair| (pair.name(), pair.value()))
             .collect();
-        if labels.get("business") == Some(&business) {
+        if wanted
+            .iter()
+            .all(|(name, value)| labels.get(name) == Some(value))
+        {
             // It was there a moment ago; if it is gone, so much the better.
             drop(family.remove(&labels));
         }

@@ -62,6 +62,20 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// That text without the secrets, should it quote one.
+    pub(super) fn conceal(&self, text: &str) -> String {
+        let mut text = text.replace(self.token.expose(), "[secret]");
+        // An app's token is its id and its secret.
+        if let Some((_, secret)) = self.token.expose().split_once('|') {
+            text = text.replace(secret, "[secret]");
+        }
+        if let Some(secret) = &self.app_secret {
+            text = text.replace(secret.expose(), "[secret]");
+            text = text.replace(&proof(secret, &self.token), "[proof]");
+        }
+        text
+    }
+
     /// The same asker in the name of the app itself; `None` without its secret.
     pub(super) fn as_app(&self, app_id: &str) -> Option<Self> {
         let secret = self.app_secret.as_ref()?;
@@ -141,7 +155,12 @@ impl Client {
         let status = response.status().as_u16();
         let body = match read(response).await {
             Ok(body) => match Error::find(status, &body) {
-                Some(error) => Err(error),
+                // Meta's own words may quote the token that they complain about.
+                Some(_) => {
+                    let told = credentials.conceal(&String::from_utf8_lossy(&body));
+                    Err(Error::find(status, told.as_bytes())
+                        .unwrap_or_else(|| Error::garbled("an error of many shapes")))
+                }
                 None => Ok(body),
             },
             Err(error) => Err(error),
@@ -231,8 +250,22 @@ fn chain(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::proof;
+    use super::{Credentials, proof};
     use crate::secret::Secret;
+
+    #[test]
+    fn a_text_that_quotes_secrets_is_told_without_them() {
+        let credentials = Credentials {
+            token: Secret::new("EAAB").unwrap(),
+            app_secret: Secret::new("hush"),
+        };
+        let proof = proof(credentials.app_secret.as_ref().unwrap(), &credentials.token);
+        assert_eq!(
+            credentials.conceal(&format!("Malformed access token EAABx, 1|hush, {proof}")),
+            "Malformed access token [secret]x, 1|[secret], [proof]"
+        );
+        assert!(!format!("{credentials:?}").contains("EAAB"));
+    }
 
     #[test]
     fn the_proof_is_what_other_programs_compute() {

@@ -56,7 +56,8 @@ impl Error {
     pub fn garbled(message: impl Into<String>) -> Self {
         Self {
             class: Class::Garbled,
-            fault: Fault::new(Reason::Garbled, message),
+            // It may quote the answer.
+            fault: Fault::new(Reason::Garbled, bounded(message.into())),
             wait: None,
         }
     }

@@ -99,9 +99,10 @@ impl Session<'_> {
             .send(self.credentials, Request { path, params })
             .await;
         let duration = start.elapsed();
-        let answer = response
-            .body
-            .and_then(|body: Bytes| read(&body).map_err(Error::garbled));
+        let answer = response.body.and_then(|body: Bytes| {
+            // What cannot be read is quoted, and may quote a secret.
+            read(&body).map_err(|text| Error::garbled(self.credentials.conceal(&text)))
+        });
         let answer = answer.map_err(|error| Error {
             wait: response.headers.regain,
             ..error

@@ -38,6 +38,11 @@ pub async fn inspect(session: Session<'_>, app_id: &str) -> Result<Option<TokenF
         .get(Endpoint::DebugToken, "debug_token", &params, read)
         .await
         .map(Some)
+        .map_err(|mut error| {
+            // The token that it is about is not the one that asked.
+            error.fault.message = session.credentials.conceal(&error.fault.message);
+            error
+        })
 }
 
 fn read(body: &[u8]) -> Result<TokenFacts, String> {

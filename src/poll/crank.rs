@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::business::Business;
+use super::reload::account;
 use super::turn::{Task, Turn};
 use super::{clock, report, schedule};
 use crate::beat::Beat;
@@ -22,7 +23,8 @@ use crate::config::{Config, Polling};
 use crate::exposition::Own;
 use crate::fault::{Fault, Reason};
 use crate::graph::{Call, Client, Credentials, Gate, Lane, Lessons, Limits, Session};
-use crate::plan::{Plan, Subject};
+use crate::plan::Plan;
+use crate::row::AccountId;
 use crate::snapshot::{Known, Polled, Snapshot};
 
 /// A business whose token was refused may get another one at any time: how often to look.
@@ -77,6 +79,8 @@ pub struct Crank {
     running: JoinSet<Turn>,
     /// What each running task polls.
     pub(super) tasks: HashMap<Id, Running>,
+    /// What a reload took away, while polls of it may still have a last word.
+    pub(super) gone: BTreeSet<(Box<str>, Option<AccountId>)>,
     next_look: Instant,
 }
 
@@ -121,6 +125,7 @@ impl Crank {
             snapshot,
             running: JoinSet::new(),
             tasks: HashMap::new(),
+            gone: BTreeSet::new(),
             next_look: Instant::now(),
             settings,
         };
@@ -316,6 +321,7 @@ impl Crank {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         // A task that nobody remembers polled a source that a reload took away.
         let Some(Running { place, window, .. }) = self.tasks.remove(&id) else {
+            self.forget_gone();
             return;
         };
         self.sources[place].running = false;
@@ -583,21 +589,20 @@ impl Crank {
     /// In whose name a source's requests go.
     pub(super) fn lane(&self, place: usize) -> Lane {
         let known: &Known = &self.snapshot.sources[place];
-        let account = match (&known.source.subject, &known.listing) {
-            (Subject::AdAccount { id, .. }, _) => Some(id.clone()),
-            (Subject::Campaign(_), listing) => {
-                listing.as_ref().map(|listing| listing.account.id.clone())
-            }
-        };
         Lane {
             business: known.source.business.clone(),
             app: self
                 .businesses
                 .get(&known.source.business)
                 .and_then(Business::app),
-            account,
+            account: account(known),
             source: known.source.name.clone(),
         }
+    }
+
+    /// Whether every poll under way is one of a source that there is.
+    pub(super) fn all_known(&self) -> bool {
+        self.running.len() == self.tasks.len()
     }
 
     /// When a window is due in the ordinary course of things.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::business::Business;
 use super::clock;
 use super::crank::{Crank, Reload, Source, limits};
+use crate::plan::Subject;
+use crate::row::AccountId;
 use crate::snapshot::{Known, Snapshot};
 
 impl Crank {
@@ -38,19 +40,46 @@ impl Crank {
             });
             self.businesses.insert(name, state);
         }
-        for (gone, _) in businesses
-            .iter()
-            .filter(|(name, _)| !self.businesses.contains_key(*name))
-        {
-            self.settings.own.forget(gone);
-        }
         self.snapshot = Arc::new(Snapshot::adopt(&plan, &before, clock::now()));
         self.adopt(&before, sources);
+        self.gone
+            .extend(businesses.into_keys().map(|name| (name, None)));
+        self.gone.extend(
+            before
+                .sources
+                .iter()
+                .map(|known| (known.source.business.clone(), account(known))),
+        );
+        self.forget_gone();
         self.count_sources();
         self.settings
             .publish
             .send_replace(Arc::clone(&self.snapshot));
         self.look_at_holds();
+    }
+
+    /// What no source is about any longer vanishes from the own metrics. A poll that a reload ended
+    /// may have had a last word after it was forgotten, so that this is called again then.
+    pub(super) fn forget_gone(&mut self) {
+        let sources = &self.snapshot.sources;
+        self.gone.retain(|(business, gone)| {
+            let mut ours = sources
+                .iter()
+                .filter(|known| known.source.business == *business);
+            !self.businesses.contains_key(business)
+                || gone.is_some() && ours.all(|known| account(known) != *gone)
+        });
+        for (business, account) in &self.gone {
+            match account {
+                Some(account) if self.businesses.contains_key(business) => {
+                    self.settings.own.forget_account(business, account.digits());
+                }
+                _ => self.settings.own.forget(business),
+            }
+        }
+        if self.all_known() {
+            self.gone.clear();
+        }
     }
 
     /// Gives each source the state that it had, and stops the polls of what is gone or has changed.
@@ -85,5 +114,15 @@ impl Crank {
                 false
             }
         });
+    }
+}
+
+/// The ad account that a source is about, where that is known.
+pub(super) fn account(known: &Known) -> Option<AccountId> {
+    match (&known.source.subject, &known.listing) {
+        (Subject::AdAccount { id, .. }, _) => Some(id.clone()),
+        (Subject::Campaign(_), listing) => {
+            listing.as_ref().map(|listing| listing.account.id.clone())
+        }
     }
 }

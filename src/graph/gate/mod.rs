@@ -240,11 +240,19 @@ impl Gate {
             // Waiting for a quota must not take room from those who have one.
             self.until_allowed(lane).await?;
             let permits = self.stand_in_line(lane).await?;
-            // Much can have happened meanwhile.
-            match self.state(|state| state.verdict(lane, Instant::now())) {
+            sleep_until(self.slot()).await;
+            // Much can have happened meanwhile. Looking and going are one step: of many that wait
+            // for the last place of a quota, one gets it.
+            let verdict = self.state(|state| {
+                let now = Instant::now();
+                let verdict = state.verdict(lane, now);
+                if let Verdict::Go = verdict {
+                    state.quotas.started(lane, now);
+                }
+                verdict
+            });
+            match verdict {
                 Verdict::Go => {
-                    sleep_until(self.slot()).await;
-                    self.state(|state| state.quotas.started(lane, Instant::now()));
                     let gate = self;
                     return Ok(Permit {
                         gate,
@@ -493,6 +501,53 @@ mod tests {
             settled.elapsed() < Duration::from_secs(1),
             "standard access is not slowed down"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_that_wait_for_the_last_place_of_a_quota_do_not_all_take_it() {
+        let gate = Gate::new(Limits {
+            concurrency: 400,
+            ..gate().limits()
+        });
+        let lane = lane("acme", "1");
+        let mut calls = tokio::task::JoinSet::new();
+        let (gate, lane) = (std::sync::Arc::new(gate), std::sync::Arc::new(lane));
+        for _ in 0..90 {
+            let (gate, lane) = (std::sync::Arc::clone(&gate), std::sync::Arc::clone(&lane));
+            calls.spawn(async move {
+                let permit = gate.enter(&lane).await.unwrap();
+                let at = Instant::now();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                permit.leave(None, &Headers::default());
+                at
+            });
+        }
+        let start = Instant::now();
+        let starts = calls.join_all().await;
+        let burst = starts
+            .iter()
+            .filter(|at| **at < start + Duration::from_secs(299));
+        assert_eq!(burst.count(), 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waited_for_its_turn_is_not_started_after_a_refusal() {
+        let gate = Gate::new(Limits {
+            requests_a_second: 1.0,
+            ..gate().limits()
+        });
+        let lane = lane("acme", "1");
+        let first = gate.enter(&lane).await.unwrap();
+        let refused = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let denied = Error {
+                class: Class::Denied,
+                ..Error::unavailable("190")
+            };
+            first.leave(Some(&denied), &standard());
+        };
+        let (second, ()) = tokio::join!(gate.enter(&lane), refused);
+        assert_eq!(second.unwrap_err().class, Class::Held);
     }
 
     #[tokio::test(start_paused = true)]

@@ -65,7 +65,7 @@ impl Business {
     pub(super) fn has_another_token(&self) -> bool {
         let app_secret = self.app.as_ref().map(|app| secret_store::read(&app.secret));
         self.refused
-            && !app_secret.is_some_and(|read| read.is_err())
+            && app_secret.is_none_or(|read| read.is_ok())
             && secret_store::read(&self.kept).is_ok_and(|found| self.token.as_ref() != Some(&found))
     }
 }

@@ -99,6 +99,8 @@ pub(super) struct Source {
     discover_at: Option<Timestamp>,
     /// Campaigns that have rows and are on no listing, even after one was read for them.
     strangers: BTreeSet<Box<str>>,
+    /// Rows whose conversions Meta keeps back, and that were warned of.
+    withheld: BTreeSet<Box<str>>,
     /// Windows that are due, while another one is being polled.
     pub(super) queue: VecDeque<usize>,
     pub(super) running: bool,
@@ -444,7 +446,10 @@ impl Crank {
             state.next_poll = Some(at(due));
             state.stale_after = next.source.windows[window].stale_after(today());
         }
-        self.publish(self.snapshot.replace(place, next));
+        let before = Arc::clone(&self.snapshot);
+        self.publish(before.replace(place, next));
+        let warned = &mut self.sources[place].withheld;
+        report::news(&before, &self.snapshot, place, window, warned);
         self.look_at_holds();
     }
 

@@ -1,10 +1,12 @@
 //! What polls tell of themselves: counters, and log lines.
 
+use std::collections::BTreeSet;
+
 use crate::exposition::{self, Own};
 use crate::fault::Fault;
 use crate::graph::{Call, Class, Endpoint, Lane};
 use crate::row::AccountId;
-use crate::snapshot::{Known, Polled};
+use crate::snapshot::{Known, Polled, Snapshot, shown};
 
 /// Counts one call, and keeps what its headers said.
 pub(super) fn call(own: &Own, lane: &Lane, configured: &str, call: &Call<'_>) {
@@ -79,5 +81,52 @@ pub(super) fn poll(known: &Known, polled: &Polled, fault: Option<&Fault>) {
             "poll failed"
         ),
         None => tracing::debug!(business, source, window, duration = ?polled.duration, "polled"),
+    }
+}
+
+/// Warns, once, of what people would otherwise look for on the page in vain.
+pub(super) fn news(
+    before: &Snapshot,
+    after: &Snapshot,
+    place: usize,
+    window: usize,
+    warned: &mut BTreeSet<Box<str>>,
+) {
+    for (before, after) in before.sources.iter().zip(&after.sources) {
+        if after.gives_way && !before.gives_way {
+            tracing::warn!(
+                business = after.source.business.as_ref(),
+                source = after.source.name.as_ref(),
+                "this campaign is in an ad account that is polled too: the ad account's rows stand, and this source shows none"
+            );
+        }
+    }
+    let Some(known) = after.sources.get(place) else {
+        return;
+    };
+    let answers = known
+        .windows
+        .get(window)
+        .map(|window| [&window.delivery, &window.conversions]);
+    let mut answers = answers.into_iter().flatten().flatten();
+    if !answers.any(|answer| answer.rows.iter().any(|row| row.mixed_attribution)) {
+        return;
+    }
+    for row in shown(known, window)
+        .iter()
+        .filter(|row| row.conversions_withheld)
+    {
+        if warned.insert(row.identity.key().into()) {
+            tracing::warn!(
+                business = known.source.business.as_ref(),
+                source = known.source.name.as_ref(),
+                campaign_id = row
+                    .identity
+                    .campaign
+                    .as_ref()
+                    .map(|campaign| campaign.id.as_str()),
+                "Meta keeps conversions back, since ad sets have different attribution settings; insights.level: adset shows them"
+            );
+        }
     }
 }

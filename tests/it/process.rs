@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use marketing_messages_exporter::simulator::DEMO_TOKEN;
@@ -21,6 +22,7 @@ struct Program {
     child: Child,
     config: PathBuf,
     log: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Program {
@@ -40,7 +42,7 @@ impl Program {
             .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 lines.lock().unwrap().push(line);
             }
@@ -49,6 +51,7 @@ impl Program {
             child,
             config: path,
             log,
+            reader: Some(reader),
         }
     }
 
@@ -89,6 +92,8 @@ impl Program {
         let text = tokio::time::timeout(Duration::from_secs(20), read);
         let text = text.await.expect("an end in time").unwrap();
         let code = self.child.wait().unwrap().code();
+        // Its last lines may still be on their way.
+        self.reader.take().unwrap().join().unwrap();
         let log = self.log.lock().unwrap().clone();
         (code, text, log)
     }
@@ -217,4 +222,32 @@ async fn check_prints_the_plan_and_asks_nothing() {
         assert!(out.contains(part), "{part}: {out}");
     }
     assert!(api.simulator.requests().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_withheld_and_who_gives_way_is_said_once() {
+    let api = Api::demo().await;
+    let config = format!(
+        "graph: {{ url: \"{}\" }}
+polling: {{ interval: 100ms }}
+windows: [{{ name: today, date_preset: today }}, {{ name: week, date_preset: last_7d }}]
+businesses:
+  - name: acme
+    access_token_env: T
+    ad_accounts: [{{ id: act_10150000000001201 }}]
+    campaigns: [{{ id: \"120210000000031000\" }}]
+",
+        api.simulator.url()
+    );
+    let program = Program::start(&config, &["--web.listen-address=127.0.0.1:0"]);
+    wait_until("many polls", || api.simulator.requests().len() > 40).await;
+    let said = |words: &str| program.lines(words).len();
+    wait_until("both are said", || {
+        said("different attribution settings") > 0 && said("the ad account's rows stand") > 0
+    })
+    .await;
+    assert_eq!(said("different attribution settings"), 1);
+    assert_eq!(said("the ad account's rows stand"), 1);
+    program.signal("-TERM");
+    assert_eq!(program.end().await.0, Some(0));
 }

@@ -1,9 +1,14 @@
 //! Logs: to standard error, as logfmt or JSON, one line an event.
 
+mod logfmt;
+
+use std::panic;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use self::logfmt::Logfmt;
 use crate::cli::{LogFormat, LogLevel};
 
 /// Starts logging; the level holds for this program, and warnings alone for the libraries under it.
@@ -17,12 +22,16 @@ pub fn start(level: LogLevel, format: LogFormat) -> Result<(), TryInitError> {
         level.as_str()
     ));
     let registry = tracing_subscriber::registry().with(filter);
+    panic::set_hook(Box::new(|panic| {
+        // Where, not what: a panic's message may quote anything.
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "a panic: please report this");
+    }));
     match format {
         LogFormat::Logfmt => registry
             .with(
-                tracing_logfmt::builder()
-                    .with_target(false)
-                    .layer()
+                tracing_subscriber::fmt::layer()
+                    .event_format(Logfmt)
                     .with_writer(std::io::stderr),
             )
             .try_init(),

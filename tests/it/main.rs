@@ -19,6 +19,7 @@ mod config;
 mod config_hostile;
 mod documents;
 mod law;
+mod reliability;
 mod scrape;
 mod simulator;
 mod snapshots;

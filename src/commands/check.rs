@@ -7,8 +7,9 @@ use super::Failure;
 use crate::cli;
 use crate::config::Config;
 use crate::config_file;
-use crate::plan::{Estimate, Plan};
+use crate::plan::{Estimate, IDS_A_WHOLE_FILTER, Plan};
 use crate::poll::clock;
+use crate::row::Level;
 use crate::secret_store;
 
 /// Meta refreshes insights about every 15 minutes: asking more often costs quota, and brings
@@ -23,7 +24,7 @@ pub fn run(flags: &cli::Flags, check: &cli::Check) -> Result<String, Failure> {
     let config = config_file::load(&flags.config_file)?;
     let mut text = format!("{}: valid\n\n", flags.config_file.display());
     plan(&mut text, &config, check.assume_campaigns);
-    warnings(&mut text, &config);
+    warnings(&mut text, &config, check.assume_campaigns);
     Ok(text)
 }
 
@@ -78,10 +79,16 @@ fn plan(text: &mut String, config: &Config, campaigns: usize) {
 /// What a series takes on a plain page, with names of a usual length.
 const BYTES_A_SERIES: usize = 195;
 
-fn warnings(text: &mut String, config: &Config) {
+fn warnings(text: &mut String, config: &Config, campaigns: usize) {
     let mut warn = |warning: String| line(text, format_args!("warning: {warning}"));
     if config.polling.interval < REFRESH {
         warn("polling.interval: Meta refreshes insights about every 15 minutes; polling faster only costs quota".to_owned());
+    }
+    if config.insights.level == Level::Account && campaigns > IDS_A_WHOLE_FILTER {
+        warn(format!(
+            "insights.level: account: conversions are absent for an ad account of more than {IDS_A_WHOLE_FILTER} message \
+             campaigns: their ids do not fit one filter, and without it the account's other campaigns would be counted too"
+        ));
     }
     for (place, window) in config.windows.iter().enumerate() {
         if window.interval.is_some_and(|interval| interval < REFRESH) {

@@ -1,7 +1,7 @@
 //! The table of every metric: name, help, labels, and the pure function that finds its value.
 //!
-//! The first table is the campaign page, written by [`super::writer`] in this order. The second
-//! is the exporter's own, kept by the `prometheus` crate in [`super::own`].
+//! The first table is the campaign page, written by `writer` in this order. The second
+//! is the exporter's own, kept by the `prometheus` crate in `own`.
 
 use jiff::Timestamp;
 

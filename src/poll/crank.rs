@@ -262,6 +262,11 @@ impl Crank {
         let Some(window) = self.sources[place].queue.pop_front() else {
             return;
         };
+        // What was queued before a refusal is not asked after it.
+        if let Some(until) = self.gate.held_until(&self.lane(place)) {
+            self.sources[place].windows[window].due = until;
+            return self.start_next(place);
+        }
         let known = Arc::clone(&self.snapshot.sources[place]);
         let Some(business) = self.businesses.get_mut(&known.source.business) else {
             return;
@@ -489,8 +494,11 @@ impl Crank {
                 now + schedule::backoff(state.failures, interval, self.polling.backoff_max)
             }
         };
+        let due = state.due;
         let mut next = known.advance(polled);
+        next.held_until = held.map(at);
         if let Some(state) = next.windows.get_mut(window) {
+            state.next_poll = Some(at(due));
             state.stale_after = next.source.windows[window].stale_after(today());
         }
         self.publish(self.snapshot.replace(place, next));

@@ -90,9 +90,10 @@ impl Turn {
         match discover(session, &task.source, at).await {
             Ok(listing) => self.polled.listing = Some(Arc::new(listing)),
             // Without campaigns to ask about, and where no question would be answered, the poll
-            // ends here; otherwise the last listing serves on.
+            // ends here; otherwise the last listing serves on. A token that may not read a node
+            // may still read its insights.
             Err(error)
-                if is_final(error.class)
+                if (is_final(error.class) && error.class != Class::Forbidden)
                     || task.source.campaigns(task.listing.as_deref()).is_none() =>
             {
                 self.polled.delivery = Heard::failed(error.fault.clone());

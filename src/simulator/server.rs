@@ -106,7 +106,9 @@ fn response(reply: Reply, gzip: bool) -> Response<Flow> {
         response = response.header(name, value);
     }
     let mut body = Bytes::from(reply.body);
-    if gzip && body.len() > WORTH_COMPRESSING {
+    // What comes instead of a body is not compressed, and must not be said to be.
+    let huge = matches!(reply.conduct, Conduct::Huge(_));
+    if gzip && !huge && body.len() > WORTH_COMPRESSING {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         if let Ok(compressed) = encoder.write_all(&body).and_then(|()| encoder.finish()) {
             body = compressed.into();

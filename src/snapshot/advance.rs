@@ -11,7 +11,7 @@ use super::{Answer, Known, Snapshot, WindowKnown};
 use crate::fault::Fault;
 use crate::listing::Listing;
 use crate::plan::Subject;
-use crate::row::Row;
+use crate::row::{Identity, Row};
 
 /// What one poll of one window brought.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,8 +52,13 @@ impl Heard {
 
     /// The answer, in the order that lookups need. Of two rows of one key, as pages that shift
     /// under the reader give them, the later one stands.
-    fn answer(self, at: Timestamp) -> Option<Arc<Answer>> {
+    fn answer(self, at: Timestamp, known: &Known) -> Option<Arc<Answer>> {
         let mut rows = self.rows?;
+        for row in &mut rows {
+            if let Some(same) = known.identity(&row.identity) {
+                row.identity = same;
+            }
+        }
         rows.reverse();
         rows.sort_by(|a, b| a.identity.key().cmp(b.identity.key()));
         rows.dedup_by(|later, first| later.identity.key() == first.identity.key());
@@ -103,10 +108,20 @@ impl Known {
         if polled.listing.is_some() {
             next.listing = polled.listing;
         }
+        let at = polled.at;
+        // One after the other: what the first brought, the second need not keep again.
+        if let Some(answer) = polled.delivery.answer(at, &next)
+            && let Some(window) = next.windows.get_mut(polled.window)
+        {
+            window.delivery = Some(answer);
+        }
+        let conversions = polled.conversions.and_then(|heard| heard.answer(at, &next));
         let Some(window) = next.windows.get_mut(polled.window) else {
             return next;
         };
-        let at = polled.at;
+        if conversions.is_some() {
+            window.conversions = conversions;
+        }
         window.tried = true;
         window.up = fault.is_none();
         if window.up {
@@ -114,13 +129,20 @@ impl Known {
         }
         window.last_duration = Some(polled.duration);
         window.fault = fault;
-        if let Some(answer) = polled.delivery.answer(at) {
-            window.delivery = Some(answer);
-        }
-        if let Some(answer) = polled.conversions.and_then(|heard| heard.answer(at)) {
-            window.conversions = Some(answer);
-        }
         next
+    }
+
+    /// The same identity, where it is known already: names are most of what rows weigh, and every
+    /// query of every window names the same campaigns.
+    fn identity(&self, identity: &Identity) -> Option<Arc<Identity>> {
+        let answers = self
+            .windows
+            .iter()
+            .flat_map(|window| [&window.delivery, &window.conversions]);
+        answers.flatten().find_map(|answer| {
+            let row = answer.row(identity.key())?;
+            (*row.identity == *identity).then(|| Arc::clone(&row.identity))
+        })
     }
 
     /// What is left of it at `now`, or `None` where nothing has become too old.

@@ -11,19 +11,24 @@ mod harness;
 mod known;
 mod page;
 
-// From the config to the page.
+// From the config to the page, in the order in which data flows.
 mod ageing;
 mod calls;
 mod campaigns;
 mod config;
 mod config_hostile;
-mod documents;
 mod law;
 mod reliability;
+mod samples;
 mod scrape;
 mod simulator;
-mod snapshots;
 mod specification;
 mod state;
 mod truth;
 mod writer;
+
+// What goes wrong, the program as a whole, and the repository.
+mod documents;
+mod failures;
+mod process;
+mod repository;

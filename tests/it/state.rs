@@ -16,7 +16,7 @@ use marketing_messages_exporter::state::{self, Refused};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::snapshots::{now, sample, snapshot};
+use crate::samples::{now, sample, snapshot};
 
 /// A place of its own for each test, gone when the test is.
 struct Place(PathBuf);

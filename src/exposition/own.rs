@@ -272,11 +272,12 @@ impl Own {
             .inc_by(count);
     }
 
-    /// A field that is no longer asked for.
-    pub fn field_rejected(&self, business: &str, field: &str) {
-        self.field_rejected
-            .with_label_values(&[business, field])
-            .set(1);
+    /// A field that is no longer asked for; says whether that is news.
+    pub fn field_rejected(&self, business: &str, field: &str) -> bool {
+        let rejected = self.field_rejected.with_label_values(&[business, field]);
+        let news = rejected.get() == 0;
+        rejected.set(1);
+        news
     }
 
     /// An attempt to load the config, and when, if it succeeded.

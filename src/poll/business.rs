@@ -4,16 +4,16 @@ use jiff::Timestamp;
 
 use crate::config;
 use crate::graph::Credentials;
-use crate::secret::{Secret, SecretSource};
-use crate::secret_store;
+use crate::secret::SecretSource;
+use crate::secret_store::{self, Unread};
 
 /// A business, as the crank knows it.
 #[derive(Debug)]
 pub(super) struct Business {
     kept: SecretSource,
     app: Option<config::App>,
-    /// The token that was asked with last, or `None` where there was none to be read.
-    token: Option<Secret>,
+    /// What was asked with last, or `None` where there was nothing to be read.
+    last: Option<Credentials>,
     /// Whether that token was refused.
     pub(super) refused: bool,
     /// When the API is to be asked about the token.
@@ -26,7 +26,7 @@ impl Business {
         Self {
             kept: business.token.clone(),
             app: business.app.clone(),
-            token: None,
+            last: None,
             refused: false,
             inspect_at: None,
         }
@@ -47,25 +47,31 @@ impl Business {
     /// # Errors
     /// A sentence that names the place that holds no token.
     pub(super) fn credentials(&mut self) -> Result<Credentials, String> {
-        let before = self.token.take();
-        let app_secret = self
-            .app
-            .as_ref()
-            .map(|app| secret_store::read(&app.secret))
-            .transpose()?;
-        let token = secret_store::read(&self.kept)?;
-        if before.as_ref() != Some(&token) {
+        let before = self.last.take();
+        let credentials = match (self.read(), before.clone()) {
+            (Ok(read), _) => read,
+            // A machine that is short of something says nothing about the token.
+            (Err(Unread::Passing(_)), Some(before)) => before,
+            (Err(unread), _) => return Err(unread.to_string()),
+        };
+        if before.is_none_or(|before| before.token != credentials.token) {
             self.inspect_at = None;
         }
-        self.token = Some(token.clone());
-        Ok(Credentials { token, app_secret })
+        self.last = Some(credentials.clone());
+        Ok(credentials)
+    }
+
+    fn read(&self) -> Result<Credentials, Unread> {
+        let app = self.app.as_ref();
+        Ok(Credentials {
+            token: secret_store::read(&self.kept)?,
+            app_secret: app.map(|app| secret_store::read(&app.secret)).transpose()?,
+        })
     }
 
     /// Whether its token was refused, and there is another one now.
     pub(super) fn has_another_token(&self) -> bool {
-        let app_secret = self.app.as_ref().map(|app| secret_store::read(&app.secret));
-        self.refused
-            && app_secret.is_none_or(|read| read.is_ok())
-            && secret_store::read(&self.kept).is_ok_and(|found| self.token.as_ref() != Some(&found))
+        let last = self.last.as_ref().map(|last| &last.token);
+        self.refused && self.read().is_ok_and(|found| last != Some(&found.token))
     }
 }

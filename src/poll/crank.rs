@@ -22,7 +22,9 @@ use crate::beat::Beat;
 use crate::config::{Config, Polling};
 use crate::exposition::Own;
 use crate::fault::{Fault, Reason};
-use crate::graph::{Call, Client, Credentials, Gate, Lane, Lessons, Limits, Session};
+use crate::graph::{
+    Call, Client, Credentials, Gate, Lane, Lessons, Limits, Session, TokenFacts, inspect,
+};
 use crate::plan::Plan;
 use crate::row::AccountId;
 use crate::snapshot::{Known, Polled, Snapshot};
@@ -32,6 +34,9 @@ const LOOK_AT_TOKENS: Duration = Duration::from_secs(10);
 
 /// The crank turns at least this often, so that it can be seen to turn.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// No hold that a state file tells of is believed for longer: clocks are set, and files copied.
+const LONGEST_HOLD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Requests a second that are always allowed, however little there is to poll.
 const PACE: f64 = 10.0;
@@ -77,6 +82,8 @@ pub struct Crank {
     pub(super) sources: Vec<Source>,
     pub(super) snapshot: Arc<Snapshot>,
     running: JoinSet<Turn>,
+    /// Questions about tokens, which no poll waits for: they only decorate.
+    inspections: JoinSet<(Box<str>, Option<TokenFacts>)>,
     /// What each running task polls.
     pub(super) tasks: HashMap<Id, Running>,
     /// What a reload took away, while polls of it may still have a last word.
@@ -126,6 +133,7 @@ impl Crank {
             sources: Vec::new(),
             snapshot,
             running: JoinSet::new(),
+            inspections: JoinSet::new(),
             tasks: HashMap::new(),
             gone: BTreeSet::new(),
             next_look: Instant::now(),
@@ -139,6 +147,7 @@ impl Crank {
         crank.sources = (0..plan.sources.len())
             .map(|place| crank.new_source(place))
             .collect();
+        crank.resume_holds();
         crank.count_sources();
         crank.publish_schedule();
         crank
@@ -157,6 +166,7 @@ impl Crank {
             tokio::select! {
                 () = &mut stop => return,
                 Some(ended) = self.running.join_next_with_id(), if !self.running.is_empty() => self.absorb(ended),
+                Some(inspected) = self.inspections.join_next(), if !self.inspections.is_empty() => self.inspected(inspected),
                 Some(reload) = reloads.recv() => self.reload(reload),
                 () = sleep_until(wake) => {}
             }
@@ -175,6 +185,9 @@ impl Crank {
                 Some(ended) => self.absorb(ended),
                 None => break,
             }
+        }
+        while let Some(inspected) = self.inspections.join_next().await {
+            self.inspected(inspected);
         }
         self.snapshot
     }
@@ -273,6 +286,10 @@ impl Crank {
             business.inspect_at = Some(now + self.polling.discovery_interval);
         }
         let inspect = business.app().filter(|_| inspect);
+        if let Some(app) = inspect {
+            self.inspections
+                .spawn(self.inspect(place, app, credentials.clone()));
+        }
         let source = &mut self.sources[place];
         source.running = true;
         let task = Task {
@@ -282,7 +299,6 @@ impl Crank {
             discover: source.discover_at.is_none_or(|at| at <= now),
             lessons: source.lessons.clone(),
             rows: source.windows[window].rows,
-            inspect,
         };
         let abort = self.running.spawn(self.poll(place, task, credentials));
         let running = Running {
@@ -318,6 +334,48 @@ impl Crank {
         }
     }
 
+    /// Asks about a business' token, as a task of its own.
+    fn inspect(
+        &self,
+        place: usize,
+        app: Box<str>,
+        credentials: Credentials,
+    ) -> impl Future<Output = (Box<str>, Option<TokenFacts>)> + Send + 'static {
+        let client = self.settings.client.clone();
+        let own = Arc::clone(&self.settings.own);
+        let gate = Arc::clone(&self.gate);
+        let configured = self.version.clone();
+        let lane = self.lane(place);
+        async move {
+            let told = |call: &Call<'_>| report::call(&own, &lane, &configured, call);
+            let session = Session {
+                client: &client,
+                credentials: &credentials,
+                gate: &gate,
+                lane: &lane,
+                told: &told,
+            };
+            let facts = inspect(session, &app).await.unwrap_or_else(|error| {
+                let business = lane.business.as_ref();
+                tracing::debug!(business, fault = %error.fault, "nothing is known of the token's expiry");
+                None
+            });
+            (lane.business, facts)
+        }
+    }
+
+    /// Takes in what the API says of a token.
+    fn inspected(&mut self, inspected: Result<(Box<str>, Option<TokenFacts>), JoinError>) {
+        match inspected {
+            Ok((business, Some(facts))) if self.businesses.contains_key(&business) => {
+                self.settings.own.token_expires(&business, facts.expires_at);
+            }
+            // Nothing hangs on it, and the next inspection may do better.
+            _ => {}
+        }
+        self.forget_gone();
+    }
+
     /// Takes in what a poll brought.
     fn absorb(&mut self, ended: Result<(Id, Turn), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
@@ -350,19 +408,18 @@ impl Crank {
             .iter()
             .filter(|field| !source.lessons.dropped.contains(field))
         {
-            own.field_rejected(business, field);
-            tracing::warn!(
-                business,
-                source = name,
-                field,
-                "the API does not take this field; it is left out from now on"
-            );
+            // Each source learns it for itself; the news is the business' own.
+            if own.field_rejected(business, field) {
+                tracing::warn!(
+                    business,
+                    source = name,
+                    field,
+                    "the API does not take this field; it is left out from now on"
+                );
+            }
         }
         for (field, count) in &turn.rejected {
             own.values_rejected(field, *count);
-        }
-        if let Some(facts) = turn.token {
-            own.token_expires(business, facts.expires_at);
         }
         if let Some(fault) = &turn.undiscovered {
             tracing::warn!(business, source = name, %fault, "discovery failed; the last list serves on");
@@ -558,10 +615,23 @@ impl Crank {
         let now = Instant::now();
         let known = &self.snapshot.sources[place];
         let due = |window: usize| {
-            if known.windows[window].tried {
-                self.usual(place, window)
-            } else {
-                now
+            let state = &known.windows[window];
+            match state.fault.as_ref().map(|fault| fault.reason) {
+                _ if !state.tried => now,
+                // Somebody may have mended just that.
+                Some(Reason::Denied | Reason::Forbidden) => now,
+                fault => {
+                    let usual = self.usual(place, window);
+                    let interval = known.source.windows[window].interval(today());
+                    let longest = match fault {
+                        Some(Reason::Throttled) if known.held_until.is_some() => LONGEST_HOLD,
+                        Some(_) => self.polling.backoff_max.max(interval * 3 / 2),
+                        None => interval * 3 / 2,
+                    };
+                    let kept = state.next_poll.map(until).filter(|wait| *wait <= longest);
+                    kept.filter(|wait| !wait.is_zero())
+                        .map_or(usual, |wait| now + wait)
+                }
             }
         };
         let windows = (0..known.windows.len()).map(|window| Window {
@@ -591,6 +661,22 @@ impl Crank {
         }
     }
 
+    /// Who was told to wait before a restart waits on.
+    fn resume_holds(&self) {
+        for (place, known) in self.snapshot.sources.iter().enumerate() {
+            let mut faults = known
+                .windows
+                .iter()
+                .filter_map(|window| window.fault.as_ref());
+            if let Some(held) = known.held_until
+                && faults.any(|fault| fault.reason == Reason::Throttled)
+            {
+                let wait = until(held).min(LONGEST_HOLD);
+                self.gate.resume(&self.lane(place), wait);
+            }
+        }
+    }
+
     /// In whose name a source's requests go.
     pub(super) fn lane(&self, place: usize) -> Lane {
         let known: &Known = &self.snapshot.sources[place];
@@ -607,7 +693,7 @@ impl Crank {
 
     /// Whether every poll under way is one of a source that there is.
     pub(super) fn all_known(&self) -> bool {
-        self.running.len() == self.tasks.len()
+        self.running.len() == self.tasks.len() && self.inspections.is_empty()
     }
 
     /// When a window is due in the ordinary course of things.

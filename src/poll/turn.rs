@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::clock;
 use crate::fault::Fault;
-use crate::graph::{Class, Error, Lessons, Session, TokenFacts, ask, discover, inspect};
+use crate::graph::{Class, Error, Lessons, Session, ask, discover};
 use crate::listing::Listing;
 use crate::plan::{Query, Question, Source, Subject, Window};
 use crate::row::{Level, Named, Row};
@@ -26,8 +26,6 @@ pub(super) struct Task {
     pub(super) lessons: Lessons,
     /// How many rows the window's last answer without a filter had.
     pub(super) rows: Option<usize>,
-    /// The app to ask about the token as, where that is due.
-    pub(super) inspect: Option<Box<str>>,
 }
 
 /// What a poll brought.
@@ -44,8 +42,6 @@ pub(super) struct Turn {
     pub(super) strangers: BTreeSet<Box<str>>,
     /// How many values of a field were no finite numbers.
     pub(super) rejected: BTreeMap<String, u64>,
-    /// What the API says of the token, where it was asked.
-    pub(super) token: Option<TokenFacts>,
 }
 
 impl Task {
@@ -60,11 +56,7 @@ impl Task {
             rows: self.rows,
             strangers: BTreeSet::new(),
             rejected: BTreeMap::new(),
-            token: None,
         };
-        if let Some(app) = &self.inspect {
-            turn.inspect(app, session).await;
-        }
         if self.discover {
             turn.discover(&self, session, began).await;
         }
@@ -94,16 +86,6 @@ impl Task {
 }
 
 impl Turn {
-    /// Asks about the token. It only decorates: without an answer the poll goes on.
-    async fn inspect(&mut self, app: &str, session: Session<'_>) {
-        match inspect(session, app).await {
-            Ok(facts) => self.token = facts,
-            Err(error) => {
-                tracing::debug!(fault = %error.fault, "nothing is known of the token's expiry")
-            }
-        }
-    }
-
     async fn discover(&mut self, task: &Task, session: Session<'_>, at: Timestamp) {
         match discover(session, &task.source, at).await {
             Ok(listing) => self.polled.listing = Some(Arc::new(listing)),

@@ -59,6 +59,11 @@ impl Canned {
         Exporter::start(&parse(config, &self.url)).await
     }
 
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Paths and queries so far.
     pub(crate) fn asked(&self) -> Vec<(String, String)> {
         self.asked.lock().unwrap().clone()

@@ -5,6 +5,7 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -110,9 +111,15 @@ pub(crate) fn token(business: &str) -> String {
     }
 }
 
+/// Somebody who looks at an exporter's pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visitor {
+    pub(crate) address: SocketAddr,
+}
+
 /// A running exporter.
 pub(crate) struct Exporter {
-    pub(crate) address: SocketAddr,
+    visitor: Visitor,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
 }
@@ -129,12 +136,28 @@ impl Exporter {
             app.run(vec![listener], path, stopped).await.unwrap();
         });
         Self {
-            address,
+            visitor: Visitor { address },
             stop: Some(stop),
             running,
         }
     }
 
+    /// Ends it in good order.
+    pub(crate) async fn stop(mut self) {
+        drop(self.stop.take());
+        timeout(PATIENCE, &mut self.running).await.unwrap().unwrap();
+    }
+}
+
+impl Deref for Exporter {
+    type Target = Visitor;
+
+    fn deref(&self) -> &Visitor {
+        &self.visitor
+    }
+}
+
+impl Visitor {
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, "").await
     }
@@ -194,12 +217,6 @@ impl Exporter {
             tried > 0 && tried == page.all("up", &[]).len()
         })
         .await
-    }
-
-    /// Ends it in good order.
-    pub(crate) async fn stop(mut self) {
-        drop(self.stop.take());
-        timeout(PATIENCE, &mut self.running).await.unwrap().unwrap();
     }
 }
 

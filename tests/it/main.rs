@@ -18,6 +18,7 @@ mod campaigns;
 mod config;
 mod config_hostile;
 mod law;
+mod reliability;
 mod samples;
 mod scrape;
 mod simulator;

@@ -216,6 +216,12 @@ impl Gate {
         });
     }
 
+    /// Leaves a lane's ad account alone for what is left of a pause that was begun before a restart.
+    pub fn resume(&self, lane: &Lane, wait: Duration) {
+        let (scope, now) = (lane.account_scope(), Instant::now());
+        self.state(|state| state.holds.hold(scope, Why::Throttled, Some(wait), now));
+    }
+
     /// A business has another token: it may be tried at once.
     pub fn admit(&self, business: &str) {
         self.state(|state| state.holds.forget(&Scope::Business(business.into())));

@@ -5,6 +5,8 @@
     reason = "tests say what they expect by panicking"
 )]
 
+mod boards;
 mod config;
 mod config_hostile;
+mod promql;
 mod simulator;

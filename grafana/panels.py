@@ -27,7 +27,7 @@ def money(small=False):
     """The overrides that show each series in the currency of its name; small amounts finer."""
     return [
         override("byRegexp", f"/\\b{code}\\b/", unit=f"currency:financial:{sign}",
-                 decimals=digits + (3 if digits else 2) if small else digits)
+                 decimals=digits + 2 if small else digits)
         for code, (sign, digits) in sorted(CURRENCIES.items())
     ]
 

@@ -64,14 +64,14 @@ BOARD = board(
             What attributed purchases on the website brought in. Estimated, and restated for 28 days.
             """, (4, 4), [now(REVENUE, "{{currency}}")], "locale", overrides=money(), names="value", fixed=GOOD,
              letters=(14, 34), none="not known"),
-        stat("Return on ad spend · $window", """
-            Revenue divided by spend, and the limit that the exporter's config sets (min_roas).
+        stat("ROAS · $window", """
+            Return on ad spend: revenue divided by spend, and the limit that the exporter's config sets (min_roas).
             """, (4, 4), [now(ROAS, "now"), now(limit("min_roas"), "limit")], "suffix: ×", decimals=2,
              names="value_and_name", fixed="text", letters=(14, 26), none="not known"),
         stat("Purchases · $window", "Attributed purchases on the website. Estimated.", (4, 4),
              [now(one("purchases"))], "locale", decimals=0, names="value", fixed="text", letters=(14, 34),
              none="not known"),
-        stat("Cost of a purchase · $window", """
+        stat("Cost a purchase · $window", """
             Spend divided by purchases, and the limit that the exporter's config sets
             (max_cost_per_purchase).
             """, (4, 4), [now(each("purchases"), "now {{currency}}"),
@@ -82,15 +82,15 @@ BOARD = board(
                 now(f"topk(1, max by (status) (marketing_messages_campaign_info{{{HERE}}}))", "{{status}}"),
              ], "none", names="name", fixed="text", letters=(28, 28)),
 
-        lines("Return on ad spend against its limit · $window", """
-            Revenue divided by spend through the time shown. The dashed red line is min_roas of the
+        lines("ROAS against its limit · $window", """
+            Return on ad spend: revenue divided by spend through the time shown. The dashed red line is min_roas of the
             exporter's config; a day before is dashed grey. Early in a day there is little to go by.
             """, (12, 8), [
-                over_time(ROAS, "return"),
+                over_time(ROAS, "ROAS"),
                 over_time(limit("min_roas"), "limit"),
                 over_time(ROAS.replace("})", "} offset 1d)"), "a day before"),
             ], "none", decimals=2, overrides=[
-                override("byName", "return", color={"mode": "fixed", "fixedColor": PLAIN}),
+                override("byName", "ROAS", color={"mode": "fixed", "fixedColor": PLAIN}),
                 dashed("/^limit/", BAD, 2), dashed("/before/"),
             ]),
         lines("Spend against limit and budget · $window", """
@@ -169,12 +169,12 @@ BOARD = board(
                              "min_read_ratio", "from_spend")
             ], [
                 ("window", "Window", {}),
-                ("Value #A", "Spend", {"decimals": 0}),
-                ("Value #B", "Return", {"unit": "none", "decimals": 2}),
-                ("Value #C", "A purchase", {}),
-                ("Value #D", "A click", {"unit": "none", "decimals": 2}),
-                ("Value #E", "Read", {"unit": "percentunit", "decimals": 0}),
-                ("Value #F", "From spend", {"decimals": 0}),
+                ("Value #A", "Spend", {"custom__width": 90, "decimals": 0}),
+                ("Value #B", "ROAS", {"custom__width": 90, "unit": "none", "decimals": 2}),
+                ("Value #C", "A purchase", {"custom__width": 90, }),
+                ("Value #D", "A click", {"custom__width": 90, "unit": "none", "decimals": 2}),
+                ("Value #E", "Read", {"custom__width": 90, "unit": "percentunit", "decimals": 0}),
+                ("Value #F", "From spend", {"custom__width": 100, "decimals": 0}),
             ], join="window", none=""),
     ],
     annotations=[

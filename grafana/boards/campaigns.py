@@ -65,11 +65,11 @@ BOARD = board(
             Campaigns that have numbers in this window.
             """, (4, 4), [now("count(group by (campaign_id) (row:marketing_messages_spend:latest{ROWS})) or vector(0)")],
              "none", names="value", fixed="text"),
-        stat("Over their spend limit", """
+        stat("Above their spend limit", """
             Campaigns that spent more than max_spend allows in this window.
             """, (4, 4), [now(f"count({SPEND} > on (campaign_id) {limit('max_spend')}) or vector(0)")],
              "none", names="value", thresholds=steps(GOOD, (1, BAD))),
-        stat("Under their return limit", """
+        stat("Below their ROAS limit", """
             Campaigns that spent at least from_spend and whose return on ad spend is below min_roas
             in this window.
             """, (4, 4), [now(f"count(({ROAS}) < on (campaign_id) {limit('min_roas')} {JUDGED}) or vector(0)")],
@@ -120,7 +120,7 @@ BOARD = board(
                 ("Value #D", "Budget", {"unit": "percentunit", "decimals": 0, "min": 0, "max": 1,
                                         "color": {"mode": "fixed", "fixedColor": PLAIN}, "custom__width": 110, **GAUGE}),
                 ("Value #E", "Revenue", {"decimals": 0, "custom__width": 120}),
-                ("Value #F", "Return", {"unit": "none", "decimals": 2, "custom__width": 75}),
+                ("Value #F", "ROAS", {"unit": "none", "decimals": 2, "custom__width": 75}),
                 ("Value #G", "of limit ", of_limit(AT_LEAST, 75)),
                 ("Value #H", "Purchases", {"decimals": 0, "custom__width": 95}),
                 ("Value #I", "Each", {"decimals": 2, "custom__width": 90}),
@@ -131,15 +131,15 @@ BOARD = board(
                 ID,
             ], join="campaign_id", sort=("Spend", True), none=""),
 
-        bars("Best ten by return", """
+        bars("Best ten by ROAS", """
             Return on ad spend of the best ten that spent at least the minimum spend.
             """, (8, 10), [now(f"sort_desc(topk(10, {NAMED_ROAS.strip()}))", "{{campaign_name}}")],
              "suffix: ×", decimals=2, fixed=GOOD, more={"min": 0}),
-        bars("Worst ten by return", """
+        bars("Worst ten by ROAS", """
             Return on ad spend of the worst ten that spent at least the minimum spend.
             """, (8, 10), [now(f"sort(bottomk(10, {NAMED_ROAS.strip()}))", "{{campaign_name}}")],
              "suffix: ×", decimals=2, fixed=NEAR, more={"min": 0}),
-        table("Biggest movers by return", """
+        table("Biggest movers by ROAS", """
             The ten whose return on ad spend differs most from the same time a day before, of those
             that spent at least the minimum spend.
             """, (8, 10), [
@@ -148,7 +148,7 @@ BOARD = board(
                 column(f"{ROAS}\nand on (campaign_id)\n{MOST}"),
             ], [
                 NAME,
-                ("Value #C", "Return", {"unit": "none", "decimals": 2, "custom__width": 80}),
+                ("Value #C", "ROAS", {"unit": "none", "decimals": 2, "custom__width": 80}),
                 ("Value #B", "Change", {"unit": "none", "decimals": 2, "custom__width": 90, "color": {"mode": "thresholds"},
                                         "custom__cellOptions": {"type": "color-text"},
                                         "thresholds": steps(BAD, (0, GOOD))}),

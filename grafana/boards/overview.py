@@ -50,8 +50,8 @@ SELLING_CLICKS = """
     )"""
 REGIONS = "Delivered and read leave out Europe and Japan; clicks also Argentina, Turkey and South Korea."
 
-NEAREST = """
-    bottomk(12,
+# The return of each campaign divided by its own limit, of those that spent enough to be judged.
+NEAREST_ALL = """
       max by (business, campaign_id, campaign_name) (
         (
           row:marketing_messages_roas:latest{ROWS}
@@ -59,7 +59,10 @@ NEAREST = """
         )
         / ignoring (campaign_name, adset_name, ad_name) group_left ()
           (max without (instance, pod, node, campaign_name, adset_name, ad_name) (marketing_messages_min_roas_threshold{ROWS}) > 0)
-      )
+      )"""
+NEAREST = f"""
+    bottomk(12,
+{NEAREST_ALL}
     )"""
 
 
@@ -92,56 +95,65 @@ BOARD = board(
     "How do the campaigns do, and does anything need me? Money is shown in its own currency and never added over currencies.",
     [JOB, BUSINESS, CURRENCY, ACCOUNT, CAMPAIGN, WINDOW],
     [
-        stat("Spend · $window", """
-            What was spent, by currency, as of the last successful poll. Spend covers every region.
-            """, (5, 5), [now(SPEND, "{{currency}}")], "locale", overrides=money(), letters=BIG),
-        stat("Revenue · $window", """
-            What purchases on the website brought in, attributed to these campaigns. Estimated by
-            Meta, and restated for up to 28 days.
-            """, (5, 5), [now(REVENUE, "{{currency}}")], "locale", overrides=money(), letters=BIG, fixed=GOOD),
-        stat("Return on ad spend · $window", """
-            Revenue divided by spend: 2 is twice the money back. Campaigns whose conversions are not
-            known count in neither.
-            """, (5, 5), [now(ROAS, "{{currency}}")], "suffix: ×", decimals=2, names="value_and_name",
-            letters=BIG, fixed="text"),
-        stat("Purchases · $window", """
-            Purchases on the website that are attributed to these campaigns, of all currencies.
-            """, (5, 5), [now(PURCHASES, "purchases")], "locale", decimals=0, fixed="text",
-            names="value", letters=(14, 44)),
         stat("Alerts firing", """
             Alerts that fire now, for the chosen businesses and for the exporter itself. Listed
-            below.
-            """, (4, 5), [now("""
+            at the end of this board.
+            """, (6, 3), [now("""
                 count(ALERTS{ALERTS, business=~"$business|"}) or vector(0)
-                """, "alerts")], "none", background=True, names="value", thresholds=steps(GOOD, (1, BAD))),
-
-        stat("Spend against a day before", """
-            Compared with the same time a day before.
-            """, (5, 4), [now(change(SPEND), "{{currency}}")], "percentunit", decimals=0, fixed="text",
-            names="value_and_name", letters=SMALL, none=NO_DAY_BEFORE),
-        stat("Revenue against a day before", """
-            Compared with the same time a day before. Green is more than 5 % up, red more than 5 %
-            down.
-            """, (5, 4), [now(change(REVENUE), "{{currency}}")], "percentunit", decimals=0,
-            names="value_and_name", letters=SMALL, thresholds=MORE_IS_GOOD, none=NO_DAY_BEFORE),
-        stat("Return against a day before", """
-            Return on ad spend compared with the same time a day before. Green is more than 5 % up,
-            red more than 5 % down.
-            """, (5, 4), [now(change(ROAS), "{{currency}}")], "percentunit", decimals=0,
-            names="value_and_name", letters=SMALL, thresholds=MORE_IS_GOOD, none=NO_DAY_BEFORE),
-        stat("Purchases against a day before", """
-            Compared with the same time a day before. Green is more than 5 % up, red more than 5 %
-            down.
-            """, (5, 4), [now(change(PURCHASES), "purchases")], "percentunit", decimals=0, names="value",
-            letters=(14, 34), thresholds=MORE_IS_GOOD, none=NO_DAY_BEFORE),
+                """, "alerts")], "none", background=True, names="value", letters=(14, 34),
+            thresholds=steps(GOOD, (1, BAD))),
+        stat("Below their ROAS limit", """
+            Campaigns that spent at least from_spend and whose return on ad spend is below the limit
+            that the exporter's config sets (min_roas).
+            """, (6, 3), [now(f"count({NEAREST_ALL.strip()} < 1) or vector(0)", "campaigns")], "none", names="value",
+            letters=(14, 34), thresholds=steps(GOOD, (1, NEAR))),
+        stat("Campaigns", """
+            Campaigns that have numbers in this window.
+            """, (6, 3), [now("count(group by (campaign_id) (row:marketing_messages_spend:latest{ROWS})) or vector(0)",
+                              "campaigns")], "none", names="value", letters=(14, 34), fixed="text"),
         stat("Oldest data", """
             How long ago the source that was read least recently was read. Meta refreshes its numbers
             about every 15 minutes.
-            """, (4, 4), [now("""
+            """, (6, 3), [now("""
                 max(source:marketing_messages_age:seconds{SOURCES, window="$window"})
                 """, "age")], "s", decimals=0, names="value", letters=(14, 34),
             thresholds=steps(GOOD, (1800, NEAR), (3600, BAD))),
 
+        stat("Spend · $window", """
+            What was spent, by currency, as of the last successful poll. Spend covers every region.
+            """, (6, 5), [now(SPEND, "{{currency}}")], "locale", overrides=money(), letters=BIG),
+        stat("Revenue · $window", """
+            What purchases on the website brought in, attributed to these campaigns. Estimated by
+            Meta, and restated for up to 28 days.
+            """, (6, 5), [now(REVENUE, "{{currency}}")], "locale", overrides=money(), letters=BIG, fixed=GOOD),
+        stat("ROAS · $window", """
+            Return on ad spend: revenue divided by spend: 2 is twice the money back. Campaigns whose conversions are not
+            known count in neither.
+            """, (6, 5), [now(ROAS, "{{currency}}")], "suffix: ×", decimals=2, names="value_and_name",
+            letters=BIG, fixed="text"),
+        stat("Purchases · $window", """
+            Purchases on the website that are attributed to these campaigns, of all currencies.
+            """, (6, 5), [now(PURCHASES, "purchases")], "locale", decimals=0, fixed="text",
+            names="value", letters=(14, 44)),
+        stat("Spend vs yesterday", """
+            At this time of day, compared with the same time yesterday.
+            """, (6, 4), [now(change(SPEND), "{{currency}}")], "percentunit", decimals=0, fixed="text",
+            names="value_and_name", letters=SMALL, none=NO_DAY_BEFORE),
+        stat("Revenue vs yesterday", """
+            At this time of day, compared with the same time yesterday. Green is more than 5 % up, red more than 5 %
+            down.
+            """, (6, 4), [now(change(REVENUE), "{{currency}}")], "percentunit", decimals=0,
+            names="value_and_name", letters=SMALL, thresholds=MORE_IS_GOOD, none=NO_DAY_BEFORE),
+        stat("ROAS vs yesterday", """
+            Return on ad spend at this time of day, compared with the same time yesterday. Green is more than 5 % up,
+            red more than 5 % down.
+            """, (6, 4), [now(change(ROAS), "{{currency}}")], "percentunit", decimals=0,
+            names="value_and_name", letters=SMALL, thresholds=MORE_IS_GOOD, none=NO_DAY_BEFORE),
+        stat("Purchases vs yesterday", """
+            At this time of day, compared with the same time yesterday. Green is more than 5 % up, red more than 5 %
+            down.
+            """, (6, 4), [now(change(PURCHASES), "purchases")], "percentunit", decimals=0, names="value",
+            letters=(14, 34), thresholds=MORE_IS_GOOD, none=NO_DAY_BEFORE),
         lines("Spend and revenue · $currency", """
             Spend and attributed revenue through the window, and a day before (dashed). A window
             begins anew at midnight in the time zone of each ad account.
@@ -157,7 +169,7 @@ BOARD = board(
                 dashed("/^spend.*day before/", "light-blue"), dashed("/^revenue.*day before/", "light-green"),
             ], repeat="currency", repeatDirection="h", maxPerRow=4),
 
-        table("Return on ad spend: nearest to the limit", """
+        table("ROAS: nearest to the limit", """
             The twelve campaigns whose return is lowest measured by their own limit (min_roas in the
             exporter's config), above the spend from which it counts (from_spend). Red is below the limit, orange less than 20 % above it.
             """, (12, 9), [
@@ -170,7 +182,7 @@ BOARD = board(
                     "url": "/d/marketing-messages-campaign?${datasource:queryparam}&${job:queryparam}&${window:queryparam}"
                            "&var-campaign=${__data.fields.campaign_id}&${__url_time_range}"}]}),
                 ("business", "Business", {}),
-                ("Value #B", "Return", {"unit": "none", "decimals": 2, "custom__width": 90}),
+                ("Value #B", "ROAS", {"unit": "none", "decimals": 2, "custom__width": 90}),
                 ("Value #C", "Limit", {"unit": "none", "decimals": 2, "custom__width": 90}),
                 ("Value #A", "Of limit", of_limit(AT_LEAST)),
                 ("campaign_id", "campaign_id", HIDDEN),

@@ -28,6 +28,7 @@ mod truth;
 mod writer;
 
 // What goes wrong, the program as a whole, and the repository.
+mod boards;
 mod documents;
 mod failures;
 mod process;

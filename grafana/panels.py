@@ -23,11 +23,12 @@ CURRENCIES = {
 }
 
 
-def money(small=False):
-    """The overrides that show each series in the currency of its name; small amounts finer."""
+def money(small=False, whole=False):
+    """The overrides that show each series in the currency of its name; small amounts finer, large
+    ones without cents."""
     return [
         override("byRegexp", f"/\\b{code}\\b/", unit=f"currency:financial:{sign}",
-                 decimals=digits + 2 if small else digits)
+                 decimals=0 if whole else digits + 2 if small else digits)
         for code, (sign, digits) in sorted(CURRENCIES.items())
     ]
 

@@ -58,29 +58,29 @@ BOARD = board(
     [JOB, BUSINESS, ONE_CAMPAIGN, WINDOW],
     [
         row("$campaign"),
-        stat("Spend · $window", "What was spent as of the last successful poll.", (4, 4),
-             [now(SPEND, "{{currency}}")], "locale", overrides=money(), names="value", letters=(14, 34)),
+        stat("Spend · $window", "What was spent as of the last successful poll.", (8, 3),
+             [now(SPEND, "{{currency}}")], "locale", overrides=money(), names="value", letters=(14, 30)),
         stat("Revenue · $window", """
             What attributed purchases on the website brought in. Estimated, and restated for 28 days.
-            """, (4, 4), [now(REVENUE, "{{currency}}")], "locale", overrides=money(), names="value", fixed=GOOD,
-             letters=(14, 34), none="not known"),
+            """, (8, 3), [now(REVENUE, "{{currency}}")], "locale", overrides=money(), names="value", fixed=GOOD,
+             letters=(14, 30), none="not known"),
         stat("ROAS · $window", """
             Return on ad spend: revenue divided by spend, and the limit that the exporter's config sets (min_roas).
-            """, (4, 4), [now(ROAS, "now"), now(limit("min_roas"), "limit")], "suffix: ×", decimals=2,
-             names="value_and_name", fixed="text", letters=(14, 26), none="not known"),
-        stat("Purchases · $window", "Attributed purchases on the website. Estimated.", (4, 4),
-             [now(one("purchases"))], "locale", decimals=0, names="value", fixed="text", letters=(14, 34),
+            """, (8, 3), [now(ROAS, "now"), now(limit("min_roas"), "limit")], "suffix: ×", decimals=2,
+             names="value_and_name", fixed="text", letters=(13, 18), none="not known"),
+        stat("Purchases · $window", "Attributed purchases on the website. Estimated.", (8, 3),
+             [now(one("purchases"))], "locale", decimals=0, names="value", fixed="text", letters=(14, 30),
              none="not known"),
         stat("Cost a purchase · $window", """
             Spend divided by purchases, and the limit that the exporter's config sets
             (max_cost_per_purchase).
-            """, (4, 4), [now(each("purchases"), "now {{currency}}"),
+            """, (8, 3), [now(each("purchases"), "now {{currency}}"),
                           now(in_its_money(limit("max_cost_per_purchase")), "limit {{currency}}")],
-             "locale", decimals=2, overrides=money(), names="value_and_name", fixed="text", letters=(14, 24),
+             "locale", decimals=2, overrides=money(), names="value_and_name", fixed="text", letters=(13, 18),
              none="nothing sold"),
-        stat("Status", "What Meta says about the campaign (effective_status), and how old its numbers are.", (4, 4), [
+        stat("Status", "What Meta says about the campaign (effective_status), and how old its numbers are.", (8, 3), [
                 now(f"topk(1, max by (status) (marketing_messages_campaign_info{{{HERE}}}))", "{{status}}"),
-             ], "none", names="name", fixed="text", letters=(28, 28)),
+             ], "none", names="name", fixed="text", letters=(24, 24)),
 
         lines("ROAS against its limit · $window", """
             Return on ad spend: revenue divided by spend through the time shown. The dashed red line is min_roas of the
@@ -105,7 +105,7 @@ BOARD = board(
                     """, "daily budget {{currency}}"),
                 over_time(SPEND.replace("})", "} offset 1d)"), "a day before {{currency}}"),
             ], "locale", overrides=[
-                *money(),
+                *money(whole=True),
                 override("byRegexp", "/^spend/", color={"mode": "fixed", "fixedColor": PLAIN}),
                 dashed("/^limit/", BAD, 2), dashed("/^daily budget/", NEAR), dashed("/before/"),
             ]),

@@ -63,33 +63,33 @@ BOARD = board(
     [
         stat("Campaigns with numbers", """
             Campaigns that have numbers in this window.
-            """, (4, 4), [now("count(group by (campaign_id) (row:marketing_messages_spend:latest{ROWS})) or vector(0)")],
-             "none", names="value", fixed="text"),
+            """, (8, 3), [now("count(group by (campaign_id) (row:marketing_messages_spend:latest{ROWS})) or vector(0)")],
+             "none", names="value", letters=(14, 30), fixed="text"),
         stat("Above their spend limit", """
             Campaigns that spent more than max_spend allows in this window.
-            """, (4, 4), [now(f"count({SPEND} > on (campaign_id) {limit('max_spend')}) or vector(0)")],
-             "none", names="value", thresholds=steps(GOOD, (1, BAD))),
+            """, (8, 3), [now(f"count({SPEND} > on (campaign_id) {limit('max_spend')}) or vector(0)")],
+             "none", names="value", letters=(14, 30), thresholds=steps(GOOD, (1, BAD))),
         stat("Below their ROAS limit", """
             Campaigns that spent at least from_spend and whose return on ad spend is below min_roas
             in this window.
-            """, (4, 4), [now(f"count(({ROAS}) < on (campaign_id) {limit('min_roas')} {JUDGED}) or vector(0)")],
-             "none", names="value", thresholds=steps(GOOD, (1, NEAR))),
+            """, (8, 3), [now(f"count(({ROAS}) < on (campaign_id) {limit('min_roas')} {JUDGED}) or vector(0)")],
+             "none", names="value", letters=(14, 30), thresholds=steps(GOOD, (1, NEAR))),
         stat("Conversions withheld", """
             Campaigns whose purchases and revenue Meta keeps back, since their ad sets have different
             attribution settings. insights.level: adset in the exporter's config shows them.
-            """, (4, 4), [now("""
+            """, (8, 3), [now("""
                 count(group by (campaign_id) (marketing_messages_exporter_conversions_withheld{ROWS} == 1)) or vector(0)
-                """)], "none", names="value", thresholds=steps(GOOD, (1, NEAR))),
+                """)], "none", names="value", letters=(14, 30), thresholds=steps(GOOD, (1, NEAR))),
         stat("Answered for other dates", """
             Campaigns that are older than Meta's support of dates: it answers for their whole life,
             whatever is asked. They are left out of every number on these boards.
-            """, (4, 4), [now("""
+            """, (8, 3), [now("""
                 count(group by (campaign_id) (campaign:marketing_messages_other_dates:seconds{ROWS})) or vector(0)
-                """)], "none", names="value", thresholds=steps(GOOD, (1, NEAR))),
+                """)], "none", names="value", letters=(14, 30), thresholds=steps(GOOD, (1, NEAR))),
         stat("Oldest data", """
             How long ago the source that was read least recently was read.
-            """, (4, 4), [now('max(source:marketing_messages_age:seconds{SOURCES, window="$window"})')],
-             "s", decimals=0, names="value", thresholds=steps(GOOD, (1800, NEAR), (3600, BAD))),
+            """, (8, 3), [now('max(source:marketing_messages_age:seconds{SOURCES, window="$window"})')],
+             "s", decimals=0, names="value", letters=(14, 30), thresholds=steps(GOOD, (1800, NEAR), (3600, BAD))),
 
         table("All campaigns · $window", """
             Each number beside what it is of the campaign's own limit: red is past the limit, orange

@@ -23,33 +23,33 @@ BOARD = board(
     "Does the exporter read what it should, in time and within its quota?",
     [JOB, BUSINESS],
     [
-        stat("Exporters up", "Exporters that answer Prometheus, of those it knows.", (3, 4), [
+        stat("Exporters up", "Exporters that answer Prometheus, of those it knows.", (6, 3), [
             now('sum(up{job="$job"}) or vector(0)', "up"), now('count(up{job="$job"}) or vector(0)', "of"),
-        ], "none", thresholds=steps(BAD, (1, GOOD)), letters=(14, 30), names="value_and_name",
+        ], "none", thresholds=steps(BAD, (1, GOOD)), letters=(13, 18), names="value_and_name",
              overrides=[override("byName", "of", color={"mode": "fixed", "fixedColor": "text"})]),
-        stat("Oldest data", "The source and window that was read least recently.", (3, 4),
+        stat("Oldest data", "The source and window that was read least recently.", (6, 3),
              [now("max(source:marketing_messages_age:seconds{SOURCES})", "age")], "s", decimals=0, names="value",
              letters=(14, 30), thresholds=steps(GOOD, (1800, NEAR), (3600, BAD))),
         stat("Stale sources", "Sources and windows without a successful poll for half of the time that they are believed.",
-             (3, 4), [now("count(source:marketing_messages_fresh:bool{SOURCES} == 0) or vector(0)", "stale")], "none",
+             (6, 3), [now("count(source:marketing_messages_fresh:bool{SOURCES} == 0) or vector(0)", "stale")], "none",
              names="value", letters=(14, 30), thresholds=steps(GOOD, (1, BAD))),
-        stat("Polls that fail", "Share of the polls of the last hour that failed.", (3, 4), [now(f"""
+        stat("Polls that fail", "Share of the polls of the last hour that failed.", (6, 3), [now(f"""
             sum(rate({OWN}poll_failures_total{{SOURCES}}[1h]))
             / (sum(rate({OWN}polls_total{{SOURCES}}[1h])) > 0)
             """, "failed")], "percentunit", decimals=1, names="value", letters=(14, 30),
              thresholds=steps(GOOD, (0.05, NEAR), (0.5, BAD))),
-        stat("Tokens refused", "Businesses whose access token the API refuses.", (3, 4),
+        stat("Tokens refused", "Businesses whose access token the API refuses.", (6, 3),
              [now(f"count(min by (business) ({OWN}token_valid{{SOURCES}}) == 0) or vector(0)", "refused")], "none",
              names="value", letters=(14, 30), thresholds=steps(GOOD, (1, BAD))),
         stat("Highest quota in use", """
             The quota of the Graph API that is closest to its end. The exporter slows down by itself
             from polling.quota_share on, 75 % unless set.
-            """, (3, 4), [now(f"max({OWN}api_usage_ratio{{SOURCES}})", "used")], "percentunit", decimals=0,
+            """, (6, 3), [now(f"max({OWN}api_usage_ratio{{SOURCES}})", "used")], "percentunit", decimals=0,
              names="value", letters=(14, 30), thresholds=steps(GOOD, (0.75, NEAR), (0.9, BAD)), none="not told"),
         stat("API version", "The version that was asked for and the one that answered last. They differ when the first is retired.",
-             (3, 4), [now(f'max by (configured, answered) ({OWN}api_version_info{{job="$job"}})', "{{configured}} → {{answered}}")],
+             (6, 3), [now(f'max by (configured, answered) ({OWN}api_version_info{{job="$job"}})', "{{configured}} → {{answered}}")],
              "none", names="name", fixed="text", letters=(20, 20)),
-        stat("Config", "Whether the last attempt to load the config succeeded.", (3, 4),
+        stat("Config", "Whether the last attempt to load the config succeeded.", (6, 3),
              [now(f'min({OWN}config_last_reload_successful{{job="$job"}})', "loaded")], "none", names="value",
              letters=(14, 26), thresholds=steps(BAD, (1, GOOD)), more={"mappings": [
                  {"type": "value", "options": {"0": {"text": "refused", "index": 0}, "1": {"text": "in force", "index": 1}}}]}),

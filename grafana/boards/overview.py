@@ -31,7 +31,7 @@ def change(expr):
 MORE_IS_GOOD = steps(BAD, (-0.05, "text"), (0.05, GOOD))
 NO_DAY_BEFORE = "no day before yet"
 # Sizes of name and number in a tile that holds a line for each currency.
-BIG, SMALL = (14, 24), (13, 18)
+BIG, SMALL = (14, 22), (13, 18)
 
 # Of each funnel step, how many. Reads are not counted by Meta: delivered x read ratio.
 DELIVERED = "sum(row:marketing_messages_delivered:latest{ROWS})"
@@ -121,11 +121,11 @@ BOARD = board(
 
         stat("Spend · $window", """
             What was spent, by currency, as of the last successful poll. Spend covers every region.
-            """, (6, 5), [now(SPEND, "{{currency}}")], "locale", overrides=money(), letters=BIG),
+            """, (6, 5), [now(SPEND, "{{currency}}")], "locale", overrides=money(whole=True), letters=BIG),
         stat("Revenue · $window", """
             What purchases on the website brought in, attributed to these campaigns. Estimated by
             Meta, and restated for up to 28 days.
-            """, (6, 5), [now(REVENUE, "{{currency}}")], "locale", overrides=money(), letters=BIG, fixed=GOOD),
+            """, (6, 5), [now(REVENUE, "{{currency}}")], "locale", overrides=money(whole=True), letters=BIG, fixed=GOOD),
         stat("ROAS · $window", """
             Return on ad spend: revenue divided by spend: 2 is twice the money back. Campaigns whose conversions are not
             known count in neither.
@@ -163,7 +163,7 @@ BOARD = board(
                 over_time(before(SPEND.replace("{ROWS}", '{ROWS, currency=~"$currency"}')), "spend {{currency}}, day before"),
                 over_time(before(REVENUE.replace("{ROWS}", '{ROWS, currency=~"$currency"}')), "revenue {{currency}}, day before"),
             ], "locale", overrides=[
-                *money(),
+                *money(whole=True),
                 override("byRegexp", "/^spend/", color={"mode": "fixed", "fixedColor": PLAIN}),
                 override("byRegexp", "/^revenue/", color={"mode": "fixed", "fixedColor": GOOD}),
                 dashed("/^spend.*day before/", "light-blue"), dashed("/^revenue.*day before/", "light-green"),
@@ -177,14 +177,14 @@ BOARD = board(
                 column(f"max by (campaign_id) (row:marketing_messages_roas:latest{{ROWS}})\nand on (campaign_id)\n{clean(NEAREST)}"),
                 column(f"max by (campaign_id) (marketing_messages_min_roas_threshold{{ROWS}})\nand on (campaign_id)\n{clean(NEAREST)}"),
             ], [
-                ("campaign_name", "Campaign", {"custom__width": 270, "links": [{
+                ("campaign_name", "Campaign", {"custom__width": 240, "links": [{
                     "title": "Open the campaign",
                     "url": "/d/marketing-messages-campaign?${datasource:queryparam}&${job:queryparam}&${window:queryparam}"
                            "&var-campaign=${__data.fields.campaign_id}&${__url_time_range}"}]}),
+                ("Value #A", "Of limit", of_limit(AT_LEAST, 85)),
+                ("Value #B", "ROAS", {"unit": "none", "decimals": 2, "custom__width": 75}),
+                ("Value #C", "Limit", {"unit": "none", "decimals": 2, "custom__width": 75}),
                 ("business", "Business", {}),
-                ("Value #B", "ROAS", {"unit": "none", "decimals": 2, "custom__width": 90}),
-                ("Value #C", "Limit", {"unit": "none", "decimals": 2, "custom__width": 90}),
-                ("Value #A", "Of limit", of_limit(AT_LEAST)),
                 ("campaign_id", "campaign_id", HIDDEN),
             ], join="campaign_id", sort=("Of limit", False), none=""),
         bars("Funnel · $window", f"""
@@ -204,8 +204,7 @@ BOARD = board(
                 now(f"{PURCHASES}\n/ ({CHECKOUTS} > 0)", "Bought of checkouts"),
             ], "percentunit", decimals=1, names="value_and_name", letters=(16, 26), fixed="text"),
         words("Mind the regions", "Which regions the numbers of the funnel leave out.", (24, 3), f"""
-            {REGIONS} Spend and purchases cover every region, so a European
-            campaign can spend and sell with few messages shown.
+            {REGIONS} Spend and purchases cover every region.
             """),
 
         table("What things cost · $window", """
@@ -242,7 +241,8 @@ BOARD = board(
                     {"type": "value", "options": {
                         "critical": {"color": BAD, "index": 0}, "warning": {"color": NEAR, "index": 1},
                         "info": {"color": PLAIN, "index": 2}}}]}),
-                ("alertname", "Alert", {"custom__width": 330}),
+                ("alertname", "Alert", {"custom__width": 240, "mappings": [
+                    {"type": "regex", "options": {"pattern": "MarketingMessages(.+)", "result": {"text": "$1", "index": 0}}}]}),
                 ("business", "Business", {"custom__width": 100}),
                 ("campaign_name", "Campaign", {}),
                 ("window", "Window", {"custom__width": 90}),

@@ -1,0 +1,3 @@
+//! The tools for people: what they print, what they exit with, and how many calls they cost.
+
+mod discover;

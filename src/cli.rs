@@ -79,7 +79,7 @@ pub enum Command {
     /// Checks the config and prints what it would ask of the API, without asking
     Check(Check),
     /// Polls every source once and prints the page
-    Once,
+    Once(Once),
     /// Lists the message campaigns that each token sees, as YAML to paste under `businesses`
     Discover(Discover),
     /// Serves live numbers of a simulated Graph API: no Meta account needed
@@ -92,6 +92,37 @@ pub struct Check {
     /// Message campaigns that an ad account is assumed to have: nobody can know offline
     #[arg(long = "assume.campaigns", value_name = "N", default_value_t = 500)]
     pub assume_campaigns: usize,
+    /// For people, or for machines
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub output: CheckOutput,
+}
+
+/// How `check` tells what it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckOutput {
+    /// A table.
+    Text,
+    /// One object.
+    Json,
+}
+
+/// Flags of `once`.
+#[derive(Args, Clone, Debug)]
+pub struct Once {
+    /// The page's format: as it is served, as OpenMetrics, or as a JSON list of families
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub output: PageOutput,
+}
+
+/// How `once` writes the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PageOutput {
+    /// OpenMetrics 1.0.
+    Openmetrics,
+    /// The text format 0.0.4.
+    Text,
+    /// A list of families.
+    Json,
 }
 
 /// Flags of `discover`. With a token's place no config is read, so that one can be written.

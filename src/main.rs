@@ -46,7 +46,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         None => serve::run(flags, hangups()?, stop()?).await?,
         Some(Command::Demo(options)) => demo::run(flags, options, stop()?, print).await?,
         Some(Command::Check(options)) => print(&check::run(flags, options)?)?,
-        Some(Command::Once) => return told(once::run(flags).await?),
+        Some(Command::Once(options)) => return told(once::run(flags, options).await?),
         Some(Command::Discover(options)) => {
             let discovered = discover::run(flags, options, progress).await;
             progress("");

@@ -76,7 +76,7 @@ pub struct Flags {
 /// What to do instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Checks the config and prints what it would ask of the API, without asking
+    /// Checks the config and prints what it would ask of the API; asks only with --live
     Check(Check),
     /// Polls every source once and prints the page
     Once(Once),
@@ -89,6 +89,9 @@ pub enum Command {
 /// Flags of `check`.
 #[derive(Args, Clone, Debug)]
 pub struct Check {
+    /// Also asks the API about each token and each source, in a few calls
+    #[arg(long)]
+    pub live: bool,
     /// Message campaigns that an ad account is assumed to have: nobody can know offline
     #[arg(long = "assume.campaigns", value_name = "N", default_value_t = 500)]
     pub assume_campaigns: usize,

@@ -45,7 +45,11 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         None => serve::run(flags, hangups()?, stop()?).await?,
         Some(Command::Demo(options)) => demo::run(flags, options, stop()?, print).await?,
-        Some(Command::Check(options)) => print(&check::run(flags, options)?)?,
+        Some(Command::Check(options)) => {
+            let checked = check::run(flags, options, progress).await;
+            progress("");
+            return told(checked?);
+        }
         Some(Command::Once(options)) => return told(once::run(flags, options).await?),
         Some(Command::Discover(options)) => {
             let discovered = discover::run(flags, options, progress).await;

@@ -3,8 +3,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use jiff::SignedDuration;
+
 use crate::config::{Business, Config};
 use crate::graph::{Call, Client, Credentials, Gate, Headers, Lane, Limits, Session, SetupError};
+use crate::poll::clock;
 use crate::row::AccountId;
 use crate::secret_store;
 
@@ -26,6 +29,8 @@ pub struct Heard {
     pub calls: u64,
     /// The headers of the latest answer that had any.
     pub last: Headers,
+    /// How far this machine's clock is ahead of the API's, by the latest answer.
+    pub ahead: Option<SignedDuration>,
 }
 
 /// In whose name something is asked.
@@ -63,17 +68,17 @@ impl Asker {
 }
 
 impl Errand {
-    /// The way to the API that the config names.
+    /// The way to the API that the config names; above `quota_share` of a quota it slows down.
     ///
     /// # Errors
     /// When the config asks for what cannot be had.
-    pub fn new(config: &Config) -> Result<Self, SetupError> {
+    pub fn new(config: &Config, quota_share: f64) -> Result<Self, SetupError> {
         Ok(Self {
             client: super::client(config)?,
             gate: Gate::new(Limits {
                 concurrency: config.polling.concurrency,
                 requests_a_second: PACE,
-                quota_share: config.polling.quota_share,
+                quota_share,
                 backoff_max: config.polling.backoff_max,
             }),
             heard: Mutex::default(),
@@ -103,6 +108,10 @@ impl Errand {
         heard.calls += 1;
         if *call.headers != Headers::default() {
             heard.last = call.headers.clone();
+            let date = call.headers.date;
+            heard.ahead = date
+                .map(|date| clock::now().duration_since(date))
+                .or(heard.ahead);
         }
     }
 

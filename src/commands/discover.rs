@@ -32,7 +32,8 @@ pub async fn run(
         Some(token) => of_token(discover, &token)?,
         None => config_file::load(&flags.config_file)?,
     };
-    let errand = Errand::new(&config).map_err(app::Error::from)?;
+    let share = config.polling.quota_share;
+    let errand = Errand::new(&config, share).map_err(app::Error::from)?;
     let mut survey = Survey {
         errand: &errand,
         archived: discover.archived,

@@ -25,6 +25,8 @@ pub use self::error::{Class, Error, Scope};
 pub use self::gate::{Gate, Lane, Limits};
 pub use self::insights::{Insights, Lessons, ask};
 pub use self::session::{Call, Endpoint, Session};
-pub use self::survey::{ad_accounts, message_campaigns};
+pub use self::survey::{
+    Identified, NodeKind, ad_account, ad_accounts, identify, message_campaigns,
+};
 pub use self::token::{TokenFacts, inspect};
 pub use self::usage::{Headers, Quantity, Usage};

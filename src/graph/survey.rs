@@ -1,13 +1,13 @@
-//! What a token sees: its ad accounts, and the message campaigns of each.
+//! What a token sees: its ad accounts, the message campaigns of each, and what an id stands for.
 //!
 //! Asked by people, when a config is written; polls read what they need by `discovery`.
 
 use super::discovery::list;
-use super::error::Error;
-use super::nodes::{CAMPAIGN_FIELDS, Node};
+use super::error::{Class, Error};
+use super::nodes::{ACCOUNT_FIELDS as NODE_FIELDS, CAMPAIGN_FIELDS, Node, read_node};
 use super::session::{Endpoint, Session};
 use crate::listing::{Account, Campaign};
-use crate::row::AccountId;
+use crate::row::{AccountId, ObjectId};
 
 /// The fields that an ad account is asked for in a list.
 const ACCOUNT_FIELDS: &str = "account_id,name,currency,timezone_name";
@@ -64,4 +64,97 @@ pub async fn message_campaigns(
     campaigns.sort_by(|a, b| a.id.cmp(&b.id));
     campaigns.dedup_by(|a, b| a.id == b.id);
     Ok(campaigns)
+}
+
+/// What stands behind an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    /// A campaign.
+    Campaign,
+    /// An ad set.
+    Adset,
+    /// An ad, which Meta's documents also call a marketing message campaign.
+    Ad,
+}
+
+/// An object that was looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identified {
+    /// What it is.
+    pub kind: NodeKind,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its `effective_status`.
+    pub status: Box<str>,
+    /// The ad account that it lies in.
+    pub account: Option<AccountId>,
+    /// The campaign that it is, or lies in.
+    pub campaign: Option<ObjectId>,
+    /// Whether that is a message campaign.
+    pub is_message_campaign: bool,
+}
+
+/// What is asked of each kind, from the usual to the odd. Each asks for something that those after
+/// it do not have: a refusal means that it is another kind.
+const KINDS: [(NodeKind, &str); 3] = [
+    (
+        NodeKind::Campaign,
+        "id,name,effective_status,account_id,objective,is_message_campaign",
+    ),
+    (
+        NodeKind::Ad,
+        "id,name,effective_status,account_id,campaign{id,name,is_message_campaign},adset{id}",
+    ),
+    (
+        NodeKind::Adset,
+        "id,name,effective_status,account_id,campaign{id,name,is_message_campaign}",
+    ),
+];
+
+/// Finds out what an id is the id of.
+///
+/// # Errors
+/// As every request; the last refusal where it is none of the three.
+pub async fn identify(session: Session<'_>, id: &ObjectId) -> Result<Identified, Error> {
+    let mut refused = None;
+    for (kind, fields) in KINDS {
+        let fields = [("fields", fields.to_owned())];
+        let answer = session.get(Endpoint::Campaign, id.as_str(), &fields, read_node);
+        let node = match answer.await {
+            Ok(node) => node,
+            Err(error) if error.class == Class::Rejected => {
+                refused = Some(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let is_campaign = kind == NodeKind::Campaign;
+        let parent = node.campaign.as_deref();
+        return Ok(Identified {
+            kind,
+            campaign: match is_campaign {
+                true => node.id.clone(),
+                false => parent.and_then(|parent| parent.id.clone()),
+            },
+            is_message_campaign: match is_campaign {
+                true => node.is_message_campaign,
+                false => parent.is_some_and(|parent| parent.is_message_campaign),
+            },
+            name: node.name,
+            status: node.status,
+            account: node.account_id,
+        });
+    }
+    Err(refused.unwrap_or_else(|| Error::garbled("nothing was asked")))
+}
+
+/// Reads one ad account.
+///
+/// # Errors
+/// As every request.
+pub async fn ad_account(session: Session<'_>, id: &AccountId) -> Result<Account, Error> {
+    let fields = [("fields", NODE_FIELDS.to_owned())];
+    let path = id.to_string();
+    let node = session.get(Endpoint::Account, &path, &fields, read_node);
+    Ok(node.await?.into_account(id.clone()))
 }

@@ -8,12 +8,16 @@ use super::gate::Lane;
 use super::session::{Endpoint, Session};
 
 /// What the API says of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenFacts {
     /// Whether it is valid.
     pub is_valid: bool,
     /// When it expires; `None` for never, as system users' tokens do.
     pub expires_at: Option<Timestamp>,
+    /// The app that it is of.
+    pub app_id: Option<String>,
+    /// What it may be used for.
+    pub scopes: Vec<String>,
 }
 
 /// Asks about the session's own token, in the name of the app; `None` where there is no app secret
@@ -55,6 +59,10 @@ fn read(body: &[u8]) -> Result<TokenFacts, String> {
         is_valid: bool,
         #[serde(default)]
         expires_at: i64,
+        #[serde(default)]
+        app_id: Option<String>,
+        #[serde(default)]
+        scopes: Vec<String>,
     }
     let Answer { data } = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     // 0 is how the API says never.
@@ -62,6 +70,8 @@ fn read(body: &[u8]) -> Result<TokenFacts, String> {
     Ok(TokenFacts {
         is_valid: data.is_valid,
         expires_at: expires_at.and_then(|seconds| Timestamp::from_second(seconds).ok()),
+        app_id: data.app_id,
+        scopes: data.scopes,
     })
 }
 

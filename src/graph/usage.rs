@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
@@ -22,6 +24,8 @@ pub struct Headers {
     pub version: Option<String>,
     /// Meta's warning that the version asked for is gone.
     pub version_warning: Option<String>,
+    /// What time it is there, to the second.
+    pub date: Option<Timestamp>,
 }
 
 /// How much of one quota is gone.
@@ -77,6 +81,8 @@ impl Headers {
         let mut read = Self {
             version: text("facebook-api-version").map(short),
             version_warning: text("x-ad-api-version-warning").map(short),
+            date: text("date")
+                .and_then(|date| rfc2822::DateTimeParser::new().parse_timestamp(date).ok()),
             ..Self::default()
         };
         if let Some(app) = json("x-app-usage") {

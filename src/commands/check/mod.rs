@@ -1,9 +1,10 @@
-//! Checks the config and prints what it would ask of the API, without asking.
+//! Checks the config and prints what it would ask of the API; asks only with `--live`.
 //!
-//! `forecast` holds the numbers, `warnings` what is allowed and hardly meant; here they become
+//! `forecast` holds the numbers, `warnings` what is allowed and hardly meant, `live` what the API says; here they become
 //! text for people or JSON for machines.
 
 mod forecast;
+mod live;
 mod warnings;
 
 use std::fmt::Write;
@@ -11,17 +12,23 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use self::forecast::{Cost, Forecast};
+use self::live::Live;
 use super::Failure;
 use crate::cli::{self, CheckOutput};
 use crate::config_file;
 use crate::plan::Plan;
 use crate::poll::clock;
 
-/// The plan as text or JSON.
+/// The plan as text or JSON, and whether all that was found live is fine. `progress` is told what
+/// is asked.
 ///
 /// # Errors
 /// Every complaint about the config.
-pub fn run(flags: &cli::Flags, check: &cli::Check) -> Result<String, Failure> {
+pub async fn run(
+    flags: &cli::Flags,
+    check: &cli::Check,
+    progress: impl Fn(&str),
+) -> Result<(String, bool), Failure> {
     let config = config_file::load(&flags.config_file)?;
     let now = clock::now();
     let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
@@ -32,10 +39,29 @@ pub fn run(flags: &cli::Flags, check: &cli::Check) -> Result<String, Failure> {
     let mut warnings: Vec<String> = unread.into_iter().collect();
     warnings.extend(warnings::all(&config, &forecast, today));
     let file = flags.config_file.display().to_string();
-    Ok(match check.output {
-        CheckOutput::Text => text(&file, &forecast, assumed, &warnings),
-        CheckOutput::Json => json(&file, &forecast, assumed, &warnings),
-    })
+    let live = match check.live {
+        true => Some(live::check(&config, &plan, progress).await?),
+        false => None,
+    };
+    let fine = live.as_ref().is_none_or(Live::is_fine);
+    let told = match check.output {
+        CheckOutput::Text => {
+            let mut text = text(&file, &forecast, assumed, &warnings);
+            if let Some(live) = live {
+                text.push('\n');
+                text.push_str(&live.text());
+            }
+            text
+        }
+        CheckOutput::Json => {
+            let mut told = json(&file, &forecast, assumed, &warnings);
+            if let Some(live) = live {
+                told["live"] = live.json();
+            }
+            format!("{told:#}\n")
+        }
+    };
+    Ok((told, fine))
 }
 
 fn text(file: &str, forecast: &Forecast, assumed: usize, warnings: &[String]) -> String {
@@ -108,7 +134,7 @@ fn text(file: &str, forecast: &Forecast, assumed: usize, warnings: &[String]) ->
     text
 }
 
-fn json(file: &str, forecast: &Forecast, assumed: usize, warnings: &[String]) -> String {
+fn json(file: &str, forecast: &Forecast, assumed: usize, warnings: &[String]) -> Value {
     let cost = |cost: &Cost| {
         json!({
             "calls_an_hour": cost.calls_an_hour,
@@ -133,7 +159,7 @@ fn json(file: &str, forecast: &Forecast, assumed: usize, warnings: &[String]) ->
     };
     let mut total = cost(&forecast.total);
     total["page_bytes"] = forecast.page_bytes.into();
-    let told = json!({
+    json!({
         "config": file,
         "valid": true,
         "assumed_campaigns": assumed,
@@ -141,6 +167,5 @@ fn json(file: &str, forecast: &Forecast, assumed: usize, warnings: &[String]) ->
         "businesses": forecast.businesses.iter().map(business).collect::<Vec<Value>>(),
         "total": total,
         "warnings": warnings,
-    });
-    format!("{told:#}\n")
+    })
 }

@@ -2,4 +2,5 @@
 
 mod check;
 mod discover;
+mod live;
 mod once;

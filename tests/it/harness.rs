@@ -71,6 +71,12 @@ impl Api {
         self.break_with(&[]);
     }
 
+    /// How many calls came in whose path ends so.
+    pub(crate) fn calls(&self, end: &str) -> usize {
+        let requests = self.simulator.requests();
+        requests.iter().filter(|r| r.path.ends_with(end)).count()
+    }
+
     /// What is true of an object from `since` to `until`, both included.
     pub(crate) fn truth(&self, id: &str, since: &str, until: &str) -> Option<Truth> {
         let (since, until) = (since.parse().unwrap(), until.parse().unwrap());

@@ -17,6 +17,7 @@ mod calls;
 mod campaigns;
 mod config;
 mod config_hostile;
+mod corpora;
 mod law;
 mod samples;
 mod scrape;

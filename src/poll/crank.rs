@@ -740,3 +740,90 @@ fn until(at: Timestamp) -> Duration {
 fn at(instant: Instant) -> Timestamp {
     clock::now() + instant.saturating_duration_since(Instant::now())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::TcpListener;
+    use tokio::sync::watch;
+
+    use super::{Crank, Running, Settings};
+    use crate::beat::Beat;
+    use crate::config::{Config, Document};
+    use crate::exposition::Own;
+    use crate::graph::Client;
+    use crate::plan::Plan;
+    use crate::poll::clock;
+    use crate::secret::{Secret, SecretSource};
+    use crate::simulator::{self, World};
+    use crate::snapshot::Snapshot;
+
+    const CONFIG: &str = "polling: { interval: 50ms, backoff_max: 50ms }
+windows: [{ name: today, date_preset: today }]
+businesses:
+  - { name: acme, access_token_env: T, ad_accounts: [{ id: act_10150000000001101 }, { id: act_10150000000001102 }] }
+";
+
+    #[tokio::test]
+    async fn panic_in_one_poll_is_counted_and_the_others_and_that_source_poll_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = simulator::start(listener, World::demo(), Arc::new(clock::now))
+            .await
+            .unwrap();
+        let document = Document {
+            name: "config".to_owned(),
+            text: CONFIG.to_owned(),
+        };
+        let mut config = Config::parse(document, Vec::new()).unwrap();
+        config.businesses[0].token = SecretSource::Given(Secret::new(World::demo_token()).unwrap());
+        let plan = Plan::of(&config);
+        let snapshot = Arc::new(Snapshot::unknown(&plan, clock::now()));
+        let own = Arc::new(Own::new("1", "r", "1").unwrap());
+        let settings = Settings {
+            client: Client::new(&api.url(), "v26.0", config.graph.timeout, None).unwrap(),
+            own: Arc::clone(&own),
+            publish: watch::channel(Arc::clone(&snapshot)).0,
+            beat: Arc::new(Beat::default()),
+        };
+        let mut crank = Crank::new(&config, &plan, snapshot, settings);
+        // In the place of the first source's first poll, one that cannot end well.
+        let abort = crank.running.spawn(async { panic!("on purpose") });
+        let running = Running {
+            place: 0,
+            window: 0,
+            abort: abort.clone(),
+        };
+        crank.tasks.insert(abort.id(), running);
+        crank.sources[0].running = true;
+        let ended = crank.running.join_next_with_id().await.unwrap();
+        crank.absorb(ended);
+        let page = own.encode();
+        let failures = "poll_failures_total{business=\"acme\",reason=\"panicked\"} 1\n";
+        assert!(page.contains(failures), "{page}");
+        let known = &crank.snapshot.sources[0].windows[0];
+        assert!(known.tried && !known.up && known.next_poll > Some(clock::now()));
+        assert!(
+            known
+                .fault
+                .as_ref()
+                .unwrap()
+                .message
+                .contains("please report")
+        );
+        while crank
+            .snapshot
+            .sources
+            .iter()
+            .any(|known| !known.windows[0].up)
+        {
+            tokio::time::sleep_until(crank.wake()).await;
+            crank.start_due();
+            if let Some(ended) = crank.running.join_next_with_id().await {
+                crank.absorb(ended);
+            }
+        }
+        assert!(own.encode().contains(failures));
+        assert_eq!(crank.sources[0].windows[0].failures, 0);
+    }
+}

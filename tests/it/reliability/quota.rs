@@ -268,14 +268,15 @@ async fn quota_a_first_start_with_70_campaigns_never_blocks_a_development_accoun
 }
 
 #[tokio::test]
-async fn quota_a_first_start_on_a_development_account_stops_at_fifty_calls() {
+async fn quota_a_first_start_on_a_development_account_stops_short_of_its_sixty_calls() {
     let api = Api::start(World::with_campaigns(70, 0)).await;
     api.break_with(&["development"]);
     let exporter = api.exporter(&seventy()).await;
-    crate::harness::wait_until("fifty calls", || api.simulator.requests().len() >= 50).await;
+    // The headers tell that three quarters are gone: from there on slower, and never further.
+    crate::harness::wait_until("forty calls", || api.simulator.requests().len() >= 40).await;
     sleep(Duration::from_secs(3)).await;
     let requests = api.simulator.requests();
-    assert_eq!(requests.len(), 50);
+    assert!(requests.len() <= 50, "{}", requests.len());
     assert!(requests.iter().all(|request| request.status == 200));
     let page = exporter.page().await;
     assert_eq!(page.all("exporter_api_request_errors_total", &[]).len(), 0);

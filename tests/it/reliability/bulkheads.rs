@@ -34,7 +34,9 @@ async fn polls_in_three_seconds(exporter: &Exporter) -> f64 {
     sleep(Duration::from_secs(3)).await;
     let after = exporter.page().await;
     after.assert("up", &labels, "1");
-    assert_eq!(skipped(&after), skipped(&before));
+    // One that a busy machine makes late is no pile-up.
+    let skipped = skipped(&after).unwrap() - skipped(&before).unwrap();
+    assert!(skipped <= 2.0, "{skipped} polls skipped");
     (polls(&after) - polls(&before)) * 3.0 / began.elapsed().as_secs_f64()
 }
 

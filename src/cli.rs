@@ -79,7 +79,9 @@ pub enum Command {
     /// Checks the config and prints what it would ask of the API, without asking
     Check(Check),
     /// Polls every source once and prints the page
-    Once,
+    Once(Once),
+    /// Lists the message campaigns that each token sees, as YAML to paste under `businesses`
+    Discover(Discover),
     /// Serves live numbers of a simulated Graph API: no Meta account needed
     Demo(Demo),
 }
@@ -90,6 +92,61 @@ pub struct Check {
     /// Message campaigns that an ad account is assumed to have: nobody can know offline
     #[arg(long = "assume.campaigns", value_name = "N", default_value_t = 500)]
     pub assume_campaigns: usize,
+    /// For people, or for machines
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub output: CheckOutput,
+}
+
+/// How `check` tells what it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckOutput {
+    /// A table.
+    Text,
+    /// One object.
+    Json,
+}
+
+/// Flags of `once`.
+#[derive(Args, Clone, Debug)]
+pub struct Once {
+    /// The page's format: as it is served, as OpenMetrics, or as a JSON list of families
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub output: PageOutput,
+}
+
+/// How `once` writes the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PageOutput {
+    /// OpenMetrics 1.0.
+    Openmetrics,
+    /// The text format 0.0.4.
+    Text,
+    /// A list of families.
+    Json,
+}
+
+/// Flags of `discover`. With a token's place no config is read, so that one can be written.
+#[derive(Args, Clone, Debug)]
+pub struct Discover {
+    /// Archived campaigns too
+    #[arg(long)]
+    pub archived: bool,
+    /// The file of one token to ask with, instead of a config's
+    #[arg(
+        long = "access-token-file",
+        value_name = "PATH",
+        conflicts_with = "access_token_env"
+    )]
+    pub access_token_file: Option<PathBuf>,
+    /// The environment variable of one token to ask with, instead of a config's
+    #[arg(long = "access-token-env", value_name = "NAME")]
+    pub access_token_env: Option<String>,
+    /// Where the Graph API is; a config's `graph.url` where one is read
+    #[arg(long = "graph.url", value_name = "URL")]
+    pub graph_url: Option<String>,
+    /// The API's version; a config's `graph.version` where one is read
+    #[arg(long = "graph.version", value_name = "VERSION")]
+    pub graph_version: Option<String>,
 }
 
 /// Flags of `demo`.

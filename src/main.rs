@@ -1,12 +1,12 @@
 //! The process: reads arguments, starts logging, waits for signals, exits.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use marketing_messages_exporter::cli::{Cli, Command};
-use marketing_messages_exporter::commands::{Failure, check, demo, once, serve};
+use marketing_messages_exporter::commands::{Failure, check, demo, discover, once, serve};
 use marketing_messages_exporter::logging;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -46,15 +46,29 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         None => serve::run(flags, hangups()?, stop()?).await?,
         Some(Command::Demo(options)) => demo::run(flags, options, stop()?, print).await?,
         Some(Command::Check(options)) => print(&check::run(flags, options)?)?,
-        Some(Command::Once) => {
-            let (page, succeeded) = once::run(flags).await?;
-            print(&page)?;
-            if !succeeded {
-                return Ok(ExitCode::from(1));
-            }
+        Some(Command::Once(options)) => return told(once::run(flags, options).await?),
+        Some(Command::Discover(options)) => {
+            let discovered = discover::run(flags, options, progress).await;
+            progress("");
+            return told(discovered?);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what a command brought; its exit status says whether that is all of it.
+fn told((text, complete): (String, bool)) -> Result<ExitCode, Failure> {
+    print(&text)?;
+    Ok(ExitCode::from(u8::from(!complete)))
+}
+
+/// Shows what a command is at, to somebody who watches: one line, written over and over.
+fn progress(text: &str) {
+    let mut err = std::io::stderr().lock();
+    if err.is_terminal() {
+        // Nothing depends on its being seen.
+        let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
+    }
 }
 
 /// Prints what was asked for. A reader that has had enough (`| head`) is no failure.

@@ -1,7 +1,9 @@
 //! The wiring: config → crank → page → sockets. Owns every task, and ends them all together.
 //!
-//! `render` turns snapshots into pages, `keep` into the state file; `reload` takes another config.
+//! `render` turns snapshots into pages, `keep` into the state file; `reload` takes another config. `errand`
+//! is the way to the API of commands that ask without polling.
 
+mod errand;
 mod keep;
 mod reload;
 mod render;
@@ -16,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+pub use self::errand::{Asker, Errand, Heard};
 use self::reload::Reloader;
 use crate::beat::Beat;
 use crate::config::Config;

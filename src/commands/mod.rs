@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod discover;
 pub mod once;
 pub mod serve;
 

@@ -2,14 +2,21 @@
 
 use super::Failure;
 use crate::app::App;
-use crate::cli::Flags;
+use crate::cli::{Flags, Once, PageOutput};
 use crate::config_file;
+use crate::exposition::formats;
 
 /// Polls once; returns the page, and whether every source answered.
 ///
 /// # Errors
 /// When the config is refused.
-pub async fn run(flags: &Flags) -> Result<(String, bool), Failure> {
+pub async fn run(flags: &Flags, once: &Once) -> Result<(String, bool), Failure> {
     let config = config_file::load(&flags.config_file)?;
-    Ok(App::new(&config)?.once().await?)
+    let (page, succeeded) = App::new(&config)?.once().await?;
+    let page = match once.output {
+        PageOutput::Text => page,
+        PageOutput::Openmetrics => formats::openmetrics(&page),
+        PageOutput::Json => formats::json(&page),
+    };
+    Ok((page, succeeded))
 }

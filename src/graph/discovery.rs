@@ -45,7 +45,9 @@ async fn ad_account(
 ) -> Result<Listing, Error> {
     let account = account(session, id.clone()).await?;
     let path = id.to_string();
-    let nodes = list(session, Endpoint::Campaigns, &path, CAMPAIGN_FIELDS, &[]).await?;
+    let edge = format!("{path}/campaigns");
+    let fields = of_campaigns(CAMPAIGN_FIELDS, &[]);
+    let nodes = list(session, Endpoint::Campaigns, &edge, &fields).await?;
     let listed = nodes.len();
     let exported = |node: &Node| match (&node.id, only) {
         (_, []) => node.is_message_campaign,
@@ -194,7 +196,9 @@ async fn parts(
         ..Parts::default()
     };
     for filter in &filters {
-        let adsets = list(session, Endpoint::Adsets, path, ADSET_FIELDS, filter).await;
+        let edge = format!("{path}/adsets");
+        let fields = of_campaigns(ADSET_FIELDS, filter);
+        let adsets = list(session, Endpoint::Adsets, &edge, &fields).await;
         match level {
             // Here they decide which rows there are.
             Level::Adset | Level::Ad => parts.adsets.extend(adsets?),
@@ -204,9 +208,11 @@ async fn parts(
             }
         }
         if level == Level::Ad {
+            let edge = format!("{path}/ads");
+            let fields = of_campaigns(AD_FIELDS, filter);
             parts
                 .ads
-                .extend(list(session, Endpoint::Ads, path, AD_FIELDS, filter).await?);
+                .extend(list(session, Endpoint::Ads, &edge, &fields).await?);
         }
     }
     Ok(parts)
@@ -230,29 +236,31 @@ fn decoration<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
+/// What a list of that edge is asked with: its fields, and the campaigns that it is limited to.
+fn of_campaigns(fields: &str, campaigns: &[&str]) -> Vec<(&'static str, String)> {
+    let mut params = vec![("fields", fields.to_owned())];
+    if !campaigns.is_empty() {
+        let filter = json!([{"field": "campaign.id", "operator": "IN", "value": campaigns}]);
+        params.push(("filtering", filter.to_string()));
+    }
+    params
+}
+
 /// A whole list, page after page, in smaller pages where the API cannot give large ones.
-async fn list(
+pub(super) async fn list(
     session: Session<'_>,
     endpoint: Endpoint,
     path: &str,
-    fields: &str,
-    campaigns: &[&str],
+    asked: &[(&str, String)],
 ) -> Result<Vec<Node>, Error> {
-    let path = format!("{path}/{}", endpoint.as_str());
     let (mut nodes, mut after, mut page_size) = (Vec::new(), None, PAGE_SIZE);
     for _ in 0..MOST_PAGES {
-        let mut params = vec![
-            ("fields", fields.to_owned()),
-            ("limit", page_size.to_string()),
-        ];
-        if !campaigns.is_empty() {
-            let filter = json!([{"field": "campaign.id", "operator": "IN", "value": campaigns}]);
-            params.push(("filtering", filter.to_string()));
-        }
+        let mut params = asked.to_vec();
+        params.push(("limit", page_size.to_string()));
         if let Some(after) = &after {
             params.push(("after", String::clone(after)));
         }
-        match session.get(endpoint, &path, &params, read_nodes).await {
+        match session.get(endpoint, path, &params, read_nodes).await {
             Ok(page) => {
                 nodes.extend(page.data);
                 match page.after {

@@ -10,6 +10,7 @@ use marketing_messages_exporter::exposition::catalog;
 use serde_yaml::Value;
 
 const CONFIGURATION: &str = "docs/configuration.md";
+const TOOLS: &str = "docs/tools.md";
 
 /// The struct of `src/config/raw.rs` that each section of the configuration reference is about.
 const SECTIONS: [(&str, &str); 9] = [
@@ -129,7 +130,7 @@ fn every_config_that_is_shown_is_valid() {
 #[test]
 fn every_command_line_that_is_shown_is_one() {
     let mut shown = 0;
-    for name in ["README.md", CONFIGURATION, "CONTRIBUTING.md"] {
+    for name in ["README.md", CONFIGURATION, TOOLS, "CONTRIBUTING.md"] {
         for line in blocks(&read(name), "sh").iter().flat_map(|b| b.lines()) {
             let command = line.split('#').next().unwrap_or_default();
             let ours = command.trim().strip_prefix("cargo run --release -- ");

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use marketing_messages_exporter::simulator::DEMO_TOKEN;
 
-use crate::harness::{Api, wait_until};
+use crate::harness::{Api, token, wait_until};
 
-const BUSINESS: &str = "windows: [{ name: today, date_preset: today }]
+pub(crate) const BUSINESS: &str = "windows: [{ name: today, date_preset: today }]
 businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_10150000000001101 }] }]
 ";
 
 /// The program with a config of its own; both end with it.
-struct Program {
+pub(crate) struct Program {
     child: Child,
     config: PathBuf,
     log: Arc<Mutex<Vec<String>>>,
@@ -26,16 +26,23 @@ struct Program {
 }
 
 impl Program {
-    fn start(config: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(config: &str, arguments: &[&str]) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("mme-{}-{number}.yaml", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::write(&path, config).unwrap();
+        let flag = format!("--config.file={}", path.display());
+        Self::spawn(path, &[&[flag.as_str()], arguments].concat())
+    }
+
+    fn spawn(config: PathBuf, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_marketing-messages-exporter"))
-            .arg(format!("--config.file={}", path.display()))
             .args(arguments)
             .env("T", DEMO_TOKEN)
+            .env("AURORA_TOKEN", token("AURORA"))
+            .env("NORDLICHT_TOKEN", token("NORDLICHT"))
+            .env("APP_SECRET", "simulated-app-secret")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -49,10 +56,15 @@ impl Program {
         });
         Self {
             child,
-            config: path,
+            config,
             log,
             reader: Some(reader),
         }
+    }
+
+    /// Without a config of its own.
+    pub(crate) fn bare(arguments: &[&str]) -> Self {
+        Self::spawn(PathBuf::new(), arguments)
     }
 
     fn serve(api: &Api, polling: &str) -> Self {
@@ -61,7 +73,7 @@ impl Program {
         Self::start(&config, &["--web.listen-address=127.0.0.1:0"])
     }
 
-    fn lines(&self, with: &str) -> Vec<String> {
+    pub(crate) fn lines(&self, with: &str) -> Vec<String> {
         let log = self.log.lock().unwrap();
         log.iter()
             .filter(|line| line.contains(with))
@@ -69,7 +81,7 @@ impl Program {
             .collect()
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         // This very child, by its id.
         let id = self.child.id().to_string();
         assert!(
@@ -82,7 +94,7 @@ impl Program {
     }
 
     /// Exit status and standard output, once it has ended on its own.
-    async fn end(mut self) -> (Option<i32>, String, Vec<String>) {
+    pub(crate) async fn end(mut self) -> (Option<i32>, String, Vec<String>) {
         let mut stdout = self.child.stdout.take().unwrap();
         let read = tokio::task::spawn_blocking(move || {
             let mut text = String::new();

@@ -134,6 +134,7 @@ impl Crank {
                 lane: &lane,
                 told: &told,
             };
+            let _turn = gate.turn(&lane).await;
             task.run(session).await
         }
     }

@@ -106,7 +106,7 @@ fn world() -> World {
 fn config(url: &str, folder: &Folder) -> String {
     let mut text = format!(
         "graph: {{ url: \"{url}\", timeout: 2s }}
-polling: {{ interval: 300ms, backoff_max: 300ms, concurrency: 200 }}
+polling: {{ interval: 1s, backoff_max: 1s, concurrency: 200 }}
 windows: [{{ name: today, date_preset: today }}, {{ name: launch, time_range: {{ since: 2026-10-01, until: 2026-11-20 }} }}]
 businesses:
 "

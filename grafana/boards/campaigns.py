@@ -147,7 +147,7 @@ BOARD = board(
                 column(f"({MOVED.strip()})\nand on (campaign_id)\n{MOST}"),
                 column(f"{ROAS}\nand on (campaign_id)\n{MOST}"),
             ], [
-                NAME,
+                ("campaign_name", "Campaign", {"custom__width": 210, "links": [OPEN]}),
                 ("Value #C", "ROAS", {"unit": "none", "decimals": 2, "custom__width": 80}),
                 ("Value #B", "Change", {"unit": "none", "decimals": 2, "custom__width": 90, "color": {"mode": "thresholds"},
                                         "custom__cellOptions": {"type": "color-text"},

@@ -60,13 +60,13 @@ BOARD = board(
             """, (12, 8), [over_time("max by (business) (source:marketing_messages_age:seconds{SOURCES})", "{{business}}")],
               "s"),
         lines("Polls a minute, failed by reason", """
-            Polls that ended, and those that failed by the reason of their first fault. A healthy
-            exporter shows a single line.
+            Polls that ended, and those that failed by the reason of their first fault. All but the
+            first line should lie on the ground.
             """, (12, 8), [
                 over_time(f"60 * sum(rate({OWN}polls_total{{SOURCES}}[$__rate_interval]))", "all polls"),
-                over_time(f"60 * sum by (reason) (rate({OWN}poll_failures_total{{SOURCES}}[$__rate_interval])) > 0",
+                over_time(f"60 * sum by (reason) (rate({OWN}poll_failures_total{{SOURCES}}[$__rate_interval]))",
                           "failed: {{reason}}"),
-                over_time(f"60 * sum(rate({OWN}polls_skipped_total{{SOURCES}}[$__rate_interval])) > 0", "skipped"),
+                over_time(f"60 * sum(rate({OWN}polls_skipped_total{{SOURCES}}[$__rate_interval]))", "skipped"),
             ], "none", overrides=[
                 override("byName", "all polls", color={"mode": "fixed", "fixedColor": PLAIN})]),
 
@@ -74,8 +74,11 @@ BOARD = board(
             over_time(f"60 * sum by (endpoint) (rate({OWN}api_requests_total{{SOURCES}}[$__rate_interval]))", "{{endpoint}}"),
         ], "none", stacked=True),
         lines("API errors a minute by reason and code", "Requests that failed; the code is Meta's.", (8, 8), [
-            over_time(f"60 * sum by (reason, code) (rate({OWN}api_request_errors_total{{SOURCES}}[$__rate_interval]))",
-                      "{{reason}} {{code}}"),
+            over_time(f"""
+                60 * sum by (reason, code) (rate({OWN}api_request_errors_total{{SOURCES}}[$__rate_interval]))
+                or on ()
+                label_replace(label_replace(vector(0), "reason", "no errors", "", ""), "code", "so far", "", "")
+                """, "{{reason}} {{code}}"),
         ], "none", none="no errors"),
         lines("How long the API takes", "Half and all but a twentieth of the requests are answered within this time.", (8, 8), [
             over_time(f'histogram_quantile(0.5, sum by (le) (rate({OWN}api_request_duration_seconds_bucket{{job="$job"}}[$__rate_interval])))', "half"),
@@ -119,9 +122,11 @@ BOARD = board(
                           f"        / on (job, instance, business, source, window) {OWN}stale_after_seconds"),
                 by_source(f"{OWN}poll_duration_seconds{{SOURCES}}"),
                 by_source(f"1000 * {OWN}next_poll_timestamp_seconds{{SOURCES}}"),
-                by_source("marketing_messages_up{SOURCES} * 0\n"
-                          "        + on (job, instance, business, source) group_left ()\n"
-                          f"          ({OWN}api_held_until_timestamp_seconds - time() > 0)"),
+                by_source("clamp_min(\n"
+                          "          marketing_messages_up{SOURCES} * 0\n"
+                          "            + on (job, instance, business, source) group_left ()\n"
+                          f"              ({OWN}api_held_until_timestamp_seconds - time()), 0\n"
+                          "        ) or marketing_messages_up{SOURCES} * 0"),
             ], [
                 ("business", "Business", {}),
                 ("source", "Source", {"custom__width": 200}),

@@ -49,7 +49,7 @@ pub async fn inspect(session: Session<'_>, app_id: &str) -> Result<Option<TokenF
         })
 }
 
-fn read(body: &[u8]) -> Result<TokenFacts, String> {
+pub(super) fn read(body: &[u8]) -> Result<TokenFacts, String> {
     #[derive(Deserialize)]
     struct Answer {
         data: Data,

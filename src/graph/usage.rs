@@ -75,7 +75,7 @@ const HOURLY: [(&str, Quantity); 3] = [
 
 impl Headers {
     /// Reads them; what is missing or makes no sense is left out.
-    pub(super) fn read(headers: &HeaderMap) -> Self {
+    pub fn read(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let json = |name| text(name).and_then(|text| serde_json::from_str::<Value>(text).ok());
         let mut read = Self {

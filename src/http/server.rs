@@ -14,7 +14,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::routes::Site;
 
@@ -33,6 +33,9 @@ const CONNECTIONS: usize = 512;
 
 /// How long to wait before accepting again when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// That it has none is said this often, while it lasts.
+const COMPLAIN_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long answers under way may take once the exporter is to end.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -61,6 +64,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: impl Future<Out
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut complained = None;
     let mut stop = pin!(stop);
     loop {
         let accepted = async {
@@ -80,7 +84,11 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: impl Future<Out
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection was not accepted");
+                    let now = Instant::now();
+                    if complained.is_none_or(|at| now > at + COMPLAIN_AGAIN) {
+                        complained = Some(now);
+                        tracing::warn!(%error, "connections are not accepted");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             },

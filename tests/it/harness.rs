@@ -71,7 +71,7 @@ impl Api {
         self.break_with(&[]);
     }
 
-    /// How many calls went to paths with that end.
+    /// How many calls came in whose path ends so.
     pub(crate) fn calls(&self, end: &str) -> usize {
         let requests = self.simulator.requests();
         requests.iter().filter(|r| r.path.ends_with(end)).count()
@@ -192,7 +192,16 @@ impl Visitor {
 
     /// The first page of which that is true.
     pub(crate) async fn page_when(&self, condition: impl Fn(&Page) -> bool) -> Page {
-        let deadline = Instant::now() + PATIENCE;
+        self.page_within(PATIENCE, condition).await
+    }
+
+    /// The same, with another patience.
+    pub(crate) async fn page_within(
+        &self,
+        patience: Duration,
+        condition: impl Fn(&Page) -> bool,
+    ) -> Page {
+        let deadline = Instant::now() + patience;
         loop {
             let page = self.page().await;
             if condition(&page) {

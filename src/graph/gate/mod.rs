@@ -88,6 +88,8 @@ struct State {
     businesses: HashMap<Box<str>, Business>,
     holds: Holds,
     quotas: Quotas,
+    /// The polls under way of each business and ad account.
+    turns: HashMap<(Box<str>, Scope), Arc<Semaphore>>,
     next_slot: Option<Instant>,
 }
 
@@ -163,6 +165,7 @@ impl Gate {
             state.quotas.share = limits.quota_share;
             // Their requests in flight are counted by the gate that let them in.
             state.businesses.clear();
+            state.turns.clear();
         });
         gate
     }
@@ -235,6 +238,19 @@ impl Gate {
                 state.holds.release(&scope, now);
             }
         });
+    }
+
+    /// Waits until a poll of that lane may begin. No more of an ad account's are under way than
+    /// could have requests in flight: where a quota makes them wait, some are done soon, instead
+    /// of all of them late.
+    pub async fn turn(&self, lane: &Lane) -> Option<OwnedSemaphorePermit> {
+        let turns = self.state(|state| {
+            let key = (lane.business.clone(), lane.account_scope());
+            let turns = state.turns.entry(key);
+            Arc::clone(turns.or_insert_with(|| Arc::new(Semaphore::new(self.share))))
+        });
+        // It is never closed; if it were, a poll would merely begin early.
+        turns.acquire_owned().await.ok()
     }
 
     /// Waits for leave to send one request.

@@ -13,4 +13,5 @@ mod quota;
 mod reload;
 mod restart;
 mod secrecy;
+mod soak;
 mod tokens;

@@ -29,25 +29,23 @@ businesses: [{{ name: acme, access_token_file: {}, ad_accounts: [{}] }}]
 
 #[tokio::test]
 async fn shutdown_takes_less_than_five_seconds_while_every_request_hangs() {
-    for signal in ["TERM", "INT"] {
-        let api = Api::demo().await;
-        api.break_with(&["hang"]);
-        let folder = Folder::new();
-        configure(&api, &folder, "15m");
-        let state = format!("--state.file={}", folder.path("state").display());
-        let mut program = Program::start(&folder, &[&state]).await;
-        crate::harness::wait_until("requests hang", || api.simulator.requests().len() >= 2).await;
-        // And a client that will never read its answer, and one that never asks.
-        let mut slow = TcpStream::connect(program.visitor.address).await.unwrap();
-        slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n")
-            .await
-            .unwrap();
-        let _silent = TcpStream::connect(program.visitor.address).await.unwrap();
-        program.signal(signal);
-        let (status, took) = program.ended().await;
-        assert!(status.success(), "{status}");
-        assert!(took < Duration::from_secs(5), "{took:?}");
-    }
+    let api = Api::demo().await;
+    api.break_with(&["hang"]);
+    let folder = Folder::new();
+    configure(&api, &folder, "15m");
+    let state = format!("--state.file={}", folder.path("state").display());
+    let mut program = Program::start(&folder, &[&state]).await;
+    crate::harness::wait_until("requests hang", || api.simulator.requests().len() >= 2).await;
+    // And a client that will never read its answer, and one that never asks.
+    let mut slow = TcpStream::connect(program.visitor.address).await.unwrap();
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .unwrap();
+    let _silent = TcpStream::connect(program.visitor.address).await.unwrap();
+    program.signal("TERM");
+    let (status, took) = program.ended().await;
+    assert!(status.success(), "{status}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 /// The slowest of ten scrapes.
@@ -124,8 +122,8 @@ async fn overload_running_out_of_file_descriptors_is_survived() {
     );
     let denied = [("reason", "denied")];
     page.assert("exporter_poll_failures_total", &denied, "0");
-    let lines = program.log().matches("was not accepted").count();
-    assert!(lines < 20, "{lines} lines in three seconds");
+    let lines = program.log().matches("are not accepted").count();
+    assert!((1..=2).contains(&lines), "{lines} lines in three seconds");
 }
 
 #[tokio::test]

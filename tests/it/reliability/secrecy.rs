@@ -106,7 +106,7 @@ fn world() -> World {
 fn config(url: &str, folder: &Folder) -> String {
     let mut text = format!(
         "graph: {{ url: \"{url}\", timeout: 2s }}
-polling: {{ interval: 300ms, backoff_max: 300ms, concurrency: 200 }}
+polling: {{ interval: 1s, backoff_max: 1s, concurrency: 200 }}
 windows: [{{ name: today, date_preset: today }}, {{ name: launch, time_range: {{ since: 2026-10-01, until: 2026-11-20 }} }}]
 businesses:
 "
@@ -291,12 +291,9 @@ async fn secrecy_an_api_that_quotes_the_token_is_not_quoted() {
     let state = format!("--state.file={}", folder.path("state").display());
     let mut program = Program::start(&folder, &[&state, "--log.level=trace"]).await;
     program.logs("Malformed access token [secret]").await;
-    program
-        .visitor
-        .page_when(|page| {
-            page.all("exporter_poll_duration_seconds", &[]).len() == page.all("up", &[]).len()
-        })
-        .await;
+    while program.visitor.get("/-/ready").await.status != 200 {
+        sleep(Duration::from_millis(50)).await;
+    }
     let mut said = everything(&folder, &program).await;
     program.signal("TERM");
     program.ended().await;

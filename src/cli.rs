@@ -1,7 +1,7 @@
 //! The command line, in the Prometheus ecosystem's style: dotted flags, before or after the
 //! subcommand.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -49,6 +49,9 @@ pub struct Flags {
     /// Where the metrics stand
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", global = true, value_parser = telemetry_path)]
     pub telemetry_path: String,
+    /// TLS, users and headers, in the format of Prometheus' exporter-toolkit
+    #[arg(long = "web.config.file", value_name = "PATH", global = true)]
+    pub web_config_file: Option<PathBuf>,
     /// Allow POST /-/reload
     #[arg(long = "web.enable-lifecycle", global = true)]
     pub enable_lifecycle: bool,
@@ -73,6 +76,14 @@ pub struct Flags {
     pub log_format: LogFormat,
 }
 
+impl Flags {
+    /// The web config file; as elsewhere, an empty path is none.
+    pub fn web_config(&self) -> Option<&Path> {
+        let path = self.web_config_file.as_deref();
+        path.filter(|path| !path.as_os_str().is_empty())
+    }
+}
+
 /// What to do instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
@@ -82,6 +93,8 @@ pub enum Command {
     Once(Once),
     /// Lists the message campaigns that each token sees, as YAML to paste under `businesses`
     Discover(Discover),
+    /// Asks the exporter that runs here whether it works; exits with 0 or 1
+    Healthcheck,
     /// Serves live numbers of a simulated Graph API: no Meta account needed
     Demo(Demo),
 }

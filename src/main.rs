@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use marketing_messages_exporter::cli::{Cli, Command};
-use marketing_messages_exporter::commands::{Failure, check, demo, discover, once, serve};
+use marketing_messages_exporter::commands::{
+    Failure, check, demo, discover, healthcheck, once, serve,
+};
 use marketing_messages_exporter::logging;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -50,6 +52,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             progress("");
             return told(checked?);
         }
+        Some(Command::Healthcheck) => healthcheck::run(flags).await?,
         Some(Command::Once(options)) => return told(once::run(flags, options).await?),
         Some(Command::Discover(options)) => {
             let discovered = discover::run(flags, options, progress).await;

@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::config_file::ConfigFile;
 use crate::exposition::{Own, Page};
 use crate::graph::{Client, SetupError};
-use crate::http::{self, Site};
+use crate::http::{self, Site, WebConfig};
 use crate::plan::Plan;
 use crate::poll::{Crank, Settings, clock};
 use crate::process::Process;
@@ -67,6 +67,7 @@ pub struct App {
     state_file: Option<PathBuf>,
     reloader: Option<Reloader>,
     lifecycle: bool,
+    web: Arc<WebConfig>,
 }
 
 impl App {
@@ -115,6 +116,7 @@ impl App {
             state_file,
             reloader: None,
             lifecycle: false,
+            web: Arc::new(WebConfig::none()),
         })
     }
 
@@ -127,6 +129,13 @@ impl App {
             lifecycle,
             ..self
         }
+    }
+
+    /// Lets people in as a web config file says.
+    #[must_use]
+    pub fn behind(self, web: WebConfig) -> Self {
+        let web = Arc::new(web);
+        Self { web, ..self }
     }
 
     /// The pages that it publishes, newest last: for whoever wants to wait for one.
@@ -180,7 +189,8 @@ impl App {
         }
         if let Some(reloader) = self.reloader {
             let own = Arc::clone(&self.own);
-            tasks.spawn(reloader.run(requests, reloads, own, when(stopped.clone())));
+            let web = Arc::clone(&self.web);
+            tasks.spawn(reloader.run(requests, reloads, own, web, when(stopped.clone())));
         }
         tasks.spawn(render::render(
             self.snapshots,
@@ -192,6 +202,7 @@ impl App {
             tasks.spawn(http::serve(
                 listener,
                 Arc::clone(&site),
+                Arc::clone(&self.web),
                 when(stopped.clone()),
             ));
         }

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use crate::config::{Complaints, Config};
 use crate::config_file::ConfigFile;
 use crate::exposition::Own;
-use crate::http::ReloadRequest;
+use crate::http::{ReloadRequest, WebConfig};
 use crate::plan::Plan;
 use crate::poll::{Reload, clock};
 
@@ -32,6 +32,7 @@ impl Reloader {
         mut requests: mpsc::Receiver<ReloadRequest>,
         reloads: mpsc::Sender<Reload>,
         own: Arc<Own>,
+        web: Arc<WebConfig>,
         stop: impl Future<Output = ()>,
     ) {
         let mut stop = pin!(stop);
@@ -42,7 +43,14 @@ impl Reloader {
                 Some(request) = requests.recv() => Some(request),
                 else => return stop.await,
             };
-            let ended = self.reload(&reloads, &own).await;
+            let mut ended = self.reload(&reloads, &own).await;
+            if let Err(refused) = web.look().await {
+                own.reloaded(None);
+                ended = Err(match ended {
+                    Ok(()) => refused,
+                    Err(complaints) => format!("{}\n{refused}", complaints.trim_end()),
+                });
+            }
             if let Some(request) = request {
                 // Whoever asked may have hung up.
                 drop(request.send(ended));

@@ -1,9 +1,10 @@
 //! Serves live numbers of a simulated Graph API: a page to look at with no Meta account.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::serve::bind;
+use super::serve::{bind, web_config};
 use super::{Failure, serve};
 use crate::app::App;
 use crate::cli;
@@ -31,6 +32,8 @@ pub async fn run(
         .map(|fault| Fault::parse(fault))
         .collect::<Result<Vec<_>, _>>();
     let faults = faults.map_err(|complaint| Failure::Refused(format!("--fault: {complaint}")))?;
+    let web = web_config(flags)?;
+    let scheme = web.scheme();
     let address = std::slice::from_ref(&demo.simulator_listen_address);
     let Some(listener) = bind(address).await?.pop() else {
         return Err(Failure::Refused(
@@ -51,24 +54,27 @@ pub async fn run(
         },
         ..config
     };
-    let app = App::new(&config)?;
+    let app = App::new(&config)?.behind(web);
     if let Some(Ok(address)) = listeners.first().map(tokio::net::TcpListener::local_addr) {
         // An unspecified address is every one: the loopback one is the one to try.
         let host = if address.ip().is_unspecified() {
             "localhost".to_owned()
         } else {
-            address.ip().to_string()
+            match address.ip() {
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
+            }
         };
         let (port, path, api) = (address.port(), &flags.telemetry_path, simulator.url());
         let token = World::demo_token();
         let version = &config.graph.version;
         print(&format!(
-            "exporter=http://{host}:{port}/\n\
+            "exporter={scheme}://{host}:{port}/\n\
              simulator={api}\n\
              token={token}\n\
              \n\
              Numbers move every few seconds. Try:\n  \
-             curl -s http://{host}:{port}{path} | grep spend\n  \
+             curl -s {scheme}://{host}:{port}{path} | grep spend\n  \
              curl -s -H 'Authorization: Bearer {token}' '{api}/{version}/me/adaccounts?fields=name,currency'\n\
              Ctrl-C ends it.\n"
         ))?;

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod demo;
 pub mod discover;
+pub mod healthcheck;
 pub mod once;
 pub mod serve;
 

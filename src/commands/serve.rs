@@ -9,7 +9,7 @@ use super::Failure;
 use crate::app::{App, Error};
 use crate::cli::Flags;
 use crate::config_file::ConfigFile;
-use crate::http;
+use crate::http::{self, WebConfig};
 
 /// Serves until `stop` comes; each of `hangups` reads the config again.
 ///
@@ -24,6 +24,7 @@ pub async fn run(
     let config = file.load()?;
     let app = App::with_state(&config, flags.state_file.clone())?;
     let app = app.reloading(file, hangups, flags.enable_lifecycle);
+    let app = app.behind(web_config(flags)?);
     let listeners = bind(&flags.listen_addresses).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -35,6 +36,14 @@ pub async fn run(
         "starting"
     );
     until(app, listeners, flags, stop).await
+}
+
+/// The web config file, if there is one.
+pub(super) fn web_config(flags: &Flags) -> Result<WebConfig, Failure> {
+    match flags.web_config() {
+        Some(path) => Ok(WebConfig::load(path)?),
+        None => Ok(WebConfig::none()),
+    }
 }
 
 /// Runs what is wired and bound until `stop` comes.

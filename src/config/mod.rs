@@ -21,6 +21,7 @@ mod secrets;
 mod settings;
 mod shape;
 mod thresholds;
+mod web;
 mod windows;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub use self::complaint::{Complaint, Complaints, Document};
 pub use self::draft::{Draft, Lenient};
 pub use self::labels::Labels;
 pub use self::thresholds::{Bounds, Thresholds};
+pub use self::web::{ClientAuth, Pem, RateLimit, Tls, Web};
 
 use crate::row::{AccountId, Dates, Kind, Level, ObjectId};
 use crate::secret::SecretSource;

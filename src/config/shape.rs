@@ -25,7 +25,7 @@ pub(super) fn read<T: DeserializeOwned>(
 }
 
 /// Blank lines, comments and document marks say nothing.
-fn is_empty(text: &str) -> bool {
+pub(super) fn is_empty(text: &str) -> bool {
     let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
     lines.all(|line| line.is_empty() || line.starts_with('#') || line == "---" || line == "...")
 }

@@ -16,7 +16,10 @@ use crate::beat::Beat;
 use crate::exposition::{self, CONTENT_TYPE, Own, Page};
 
 /// A crank that has not turned for this long is broken; it turns every second.
-const HEALTHY: Duration = Duration::from_secs(15);
+const STILL: Duration = Duration::from_secs(15);
+
+/// Whether the exporter works.
+pub(super) const HEALTHY: &str = "/-/healthy";
 
 /// What the site consists of.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl Site {
         let (method, path) = (request.method(), request.uri().path());
         let allowed = match path {
             RELOAD => "POST",
-            "/" | "/-/healthy" | "/-/ready" => "GET, HEAD",
+            "/" | HEALTHY | "/-/ready" => "GET, HEAD",
             path if path == self.telemetry_path => "GET, HEAD",
             _ => return text(StatusCode::NOT_FOUND, "not found; / lists what is there\n"),
         };
@@ -67,7 +70,7 @@ impl Site {
         }
         match path {
             RELOAD => self.reload().await,
-            "/-/healthy" => self.healthy(),
+            HEALTHY => self.healthy(),
             "/-/ready" => self.ready(),
             path if path == self.telemetry_path => {
                 self.metrics(request.headers(), method == Method::HEAD)
@@ -118,9 +121,14 @@ impl Site {
         answer
     }
 
+    /// Whether the crank turns.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.beat.age() < STILL
+    }
+
     fn healthy(&self) -> Answer {
         let age = self.beat.age();
-        if age < HEALTHY {
+        if self.is_healthy() {
             text(StatusCode::OK, "healthy\n")
         } else {
             text(
@@ -187,7 +195,8 @@ fn plain(page: Arc<Page>, own: Bytes, head: bool) -> Pieces {
     body
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+/// A plain answer.
+pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Pieces::ready([text.into()]));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

@@ -10,17 +10,22 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::routes::Site;
+use super::web_config::WebConfig;
 
 /// How long a client may take to say what it wants. This ends idle connections too, so that it is
 /// longer than the usual scrape intervals.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How long a client may take to agree on how to encrypt.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest request header: Prometheus sends some 500 bytes.
 const HEADER_BYTES: usize = 16 * 1024;
@@ -60,7 +65,12 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
 }
 
 /// Serves until `stop` comes, then finishes the answers under way, within bounds.
-pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    site: Arc<Site>,
+    web: Arc<WebConfig>,
+    stop: impl Future<Output = ()>,
+) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -76,9 +86,8 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: impl Future<Out
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             (room, accepted) = accepted => match accepted {
                 Ok((stream, _)) => {
-                    let served = connection(stream, Arc::clone(&site), &graceful);
+                    let served = connection(stream, Arc::clone(&site), Arc::clone(&web), graceful.watcher());
                     connections.spawn(async move {
-                        // Whatever ends a connection is its client's affair.
                         drop(timeout(CONNECTION_LIFETIME, served).await);
                         drop(room);
                     });
@@ -99,21 +108,37 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: impl Future<Out
     drop(timeout(DRAIN, graceful.shutdown()).await);
 }
 
-fn connection(
-    stream: TcpStream,
-    site: Arc<Site>,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = Result<(), hyper::Error>> + Send + 'static {
-    let service = service_fn(move |request| {
-        let site = Arc::clone(&site);
-        async move { Ok::<_, std::convert::Infallible>(site.respond(&request).await) }
-    });
+/// One connection, from the handshake on, if there is one.
+async fn connection(stream: TcpStream, site: Arc<Site>, web: Arc<WebConfig>, watcher: Watcher) {
     // Without it each answer's tail waits for the client's acknowledgement.
     drop(stream.set_nodelay(true));
+    let door = web.now().await;
+    let Some(tls) = &door.tls else {
+        return requests(stream, site, web, watcher).await;
+    };
+    match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => requests(stream, site, web, watcher).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+        Err(_) => tracing::debug!("a handshake took too long"),
+    }
+}
+
+async fn requests<S>(stream: S, site: Arc<Site>, web: Arc<WebConfig>, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let (site, web) = (Arc::clone(&site), Arc::clone(&web));
+        async move {
+            let door = web.lately().await;
+            Ok::<_, std::convert::Infallible>(door.answer(&site, &request).await)
+        }
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    graceful.watch(served)
+    // Whatever ends a connection is its client's affair.
+    drop(watcher.watch(served).await);
 }

@@ -36,3 +36,4 @@ mod failures;
 mod process;
 mod reliability;
 mod repository;
+mod web;

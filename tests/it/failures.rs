@@ -110,6 +110,10 @@ async fn every_fault_is_counted_and_kept_apart() {
         ("huge=40", "garbled", ""),
         ("repeating_cursor", "garbled", ""),
     ] {
+        // A few at a time: each is an exporter of its own, and the machine may be small.
+        if all.len() >= 6 {
+            all.join_next().await.unwrap().unwrap();
+        }
         all.spawn(strikes(fault, reason, code));
     }
     while let Some(ended) = all.join_next().await {

@@ -1,10 +1,10 @@
 # syntax=docker/dockerfile:1
-# A static program on a base without a shell. `docker build --build-arg REVISION=$(git rev-parse
+# A static program and nothing beside it: no shell, no package manager. `docker build --build-arg REVISION=$(git rev-parse
 # --short=12 HEAD) .` makes it say which revision it is.
 
 FROM rust:1.88.0-alpine3.22 AS build
 # hadolint ignore=DL3018 # Alpine keeps no old versions: a pinned one is gone with the next
-RUN apk add --no-cache musl-dev
+RUN apk add --no-cache ca-certificates musl-dev
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY src src
@@ -17,13 +17,14 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --bin marketing-messages-exporter \
     && cp target/release/marketing-messages-exporter /marketing-messages-exporter
 
-# Certificate authorities, a user `nonroot`, and nothing else.
-FROM gcr.io/distroless/static-debian12:nonroot
+# Certificate authorities, the program, and nothing else.
+FROM scratch
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="marketing-messages-exporter" \
       org.opencontainers.image.description="Prometheus exporter for Meta's Marketing Messages on Messenger" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="$REVISION"
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /marketing-messages-exporter /marketing-messages-exporter
 # By number, so that Kubernetes sees that it is not root.
 USER 65532:65532

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::crank::{Crank, Running};
 use super::turn::{Task, Turn};
 use super::{clock, report};
-use crate::graph::{Call, Credentials, Session, TokenFacts, inspect};
+use crate::exposition::Own;
+use crate::graph::{Call, Client, Credentials, Gate, Lane, Session, TokenFacts, inspect};
 
 impl Crank {
     /// Starts what is due, the first source of each business before the second of any.
@@ -120,22 +121,11 @@ impl Crank {
         task: Task,
         credentials: Credentials,
     ) -> impl Future<Output = Turn> + Send + 'static {
-        let client = self.settings.client.clone();
-        let own = Arc::clone(&self.settings.own);
-        let gate = Arc::clone(&self.gate);
-        let configured = self.version.clone();
-        let lane = self.lane(place);
+        let asker = self.asker(place, credentials);
         async move {
-            let told = |call: &Call<'_>| report::call(&own, &lane, &configured, call);
-            let session = Session {
-                client: &client,
-                credentials: &credentials,
-                gate: &gate,
-                lane: &lane,
-                told: &told,
-            };
-            let _turn = gate.turn(&lane).await;
-            task.run(session).await
+            let told = asker.told();
+            let _turn = asker.gate.turn(&asker.lane).await;
+            task.run(asker.session(&told)).await
         }
     }
 
@@ -146,26 +136,55 @@ impl Crank {
         app: Box<str>,
         credentials: Credentials,
     ) -> impl Future<Output = (Box<str>, Option<TokenFacts>)> + Send + 'static {
-        let client = self.settings.client.clone();
-        let own = Arc::clone(&self.settings.own);
-        let gate = Arc::clone(&self.gate);
-        let configured = self.version.clone();
-        let lane = self.lane(place);
+        let asker = self.asker(place, credentials);
         async move {
-            let told = |call: &Call<'_>| report::call(&own, &lane, &configured, call);
-            let session = Session {
-                client: &client,
-                credentials: &credentials,
-                gate: &gate,
-                lane: &lane,
-                told: &told,
-            };
-            let facts = inspect(session, &app).await.unwrap_or_else(|error| {
-                let business = lane.business.as_ref();
+            let told = asker.told();
+            let asked = inspect(asker.session(&told), &app).await;
+            let facts = asked.unwrap_or_else(|error| {
+                let business = asker.lane.business.as_ref();
                 tracing::debug!(business, fault = %error.fault, "nothing is known of the token's expiry");
                 None
             });
-            (lane.business, facts)
+            (asker.lane.business.clone(), facts)
+        }
+    }
+
+    fn asker(&self, place: usize, credentials: Credentials) -> Asker {
+        Asker {
+            client: self.settings.client.clone(),
+            credentials,
+            gate: Arc::clone(&self.gate),
+            lane: self.lane(place),
+            own: Arc::clone(&self.settings.own),
+            configured: self.version.clone(),
+        }
+    }
+}
+
+/// All that a task needs to ask the API, its own.
+struct Asker {
+    client: Client,
+    credentials: Credentials,
+    gate: Arc<Gate>,
+    lane: Lane,
+    own: Arc<Own>,
+    /// The API version that the config names.
+    configured: String,
+}
+
+impl Asker {
+    /// Who counts the calls.
+    fn told(&self) -> impl Fn(&Call<'_>) + Send + Sync {
+        |call| report::call(&self.own, &self.lane, &self.configured, call)
+    }
+
+    fn session<'a>(&'a self, told: &'a (dyn Fn(&Call<'_>) + Send + Sync)) -> Session<'a> {
+        Session {
+            client: &self.client,
+            credentials: &self.credentials,
+            gate: &self.gate,
+            lane: &self.lane,
+            told,
         }
     }
 }

@@ -94,9 +94,17 @@ def read_insights(account, messages):
         "marketing_messages_cost_per_delivered",
     ]
     params = {"level": "campaign", "date_preset": "last_30d"}
-    paged = list(account.get_insights(fields=fields, params={**params, "limit": 2}))
-    whole = list(account.get_insights(fields=fields, params={**params, "limit": 500}))
-    check("pages add up to the whole", [r.export_all_data() for r in paged] == [r.export_all_data() for r in whole])
+
+    def ask(limit):
+        return [row.export_all_data() for row in account.get_insights(fields=fields, params={**params, "limit": limit})]
+
+    # A campaign too old to know dates answers its whole life, and that grows while it is read:
+    # pages are held against a whole that was the same before and after them.
+    for _ in range(20):
+        whole, paged, again = ask(500), ask(2), ask(500)
+        if whole == again:
+            break
+    check("pages add up to the whole", whole == again == paged)
 
     for row in whole:
         delivered = int(row["marketing_messages_delivered"])

@@ -110,7 +110,8 @@ impl App {
         };
         let known = Arc::clone(&snapshots.borrow());
         let crank = Crank::new(config, &plan, known, settings);
-        let page = Page::render(Arc::clone(&snapshots.borrow()))?;
+        let known = Arc::clone(&snapshots.borrow());
+        let page = Page::render(known, own.encode_businesses(), None)?;
         own.page(page.series, page.plain_bytes);
         Ok(Self {
             crank,

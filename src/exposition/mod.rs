@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod formats;
 mod own;
 mod page;
+mod segment;
 mod text;
 mod writer;
 

@@ -1,7 +1,11 @@
-//! The exporter about itself: counters and gauges kept by the `prometheus` crate, encoded at the
-//! scrape. They are few; what grows with the number of sources stands on the campaign page.
+//! The exporter about itself: counters and gauges kept and encoded by the `prometheus` crate.
+//!
+//! Those about the process are few, and encoded at the scrape. Those about businesses are many where
+//! businesses are, and so encoded when they changed, beside the campaign page. What grows with the
+//! number of sources stands on the campaign page itself.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,7 +39,12 @@ pub struct Call<'a> {
 /// The exporter's own metrics.
 #[derive(Debug)]
 pub struct Own {
-    registry: Registry,
+    /// What does not grow.
+    few: Registry,
+    /// What has a label `business`.
+    many: Registry,
+    /// How often anything of `many` changed.
+    changes: AtomicU64,
     polls: IntCounterVec,
     poll_failures: IntCounterVec,
     polls_skipped: IntCounterVec,
@@ -72,20 +81,24 @@ impl Own {
         rustversion: &str,
         shard: Shard,
     ) -> prometheus::Result<Self> {
-        let registry = Registry::new();
+        let (few, many) = (Registry::new(), Registry::new());
+        let registry = |family: OwnFamily| match family.labels.contains(&"business") {
+            true => &many,
+            false => &few,
+        };
         let counters = |family: OwnFamily| {
             let counters = IntCounterVec::new(opts(family), family.labels)?;
-            registered(&registry, counters)
+            registered(registry(family), counters)
         };
         let gauges = |family: OwnFamily| {
             let gauges = IntGaugeVec::new(opts(family), family.labels)?;
-            registered(&registry, gauges)
+            registered(registry(family), gauges)
         };
         let floats = |family: OwnFamily| {
             let gauges = GaugeVec::new(opts(family), family.labels)?;
-            registered(&registry, gauges)
+            registered(registry(family), gauges)
         };
-        let gauge = |family: OwnFamily| registered(&registry, IntGauge::with_opts(opts(family))?);
+        let gauge = |family: OwnFamily| registered(&few, IntGauge::with_opts(opts(family))?);
         let duration = own_families::API_REQUEST_DURATION;
         let duration =
             HistogramOpts::new(duration.name, duration.help).buckets(DURATION_BUCKETS.to_vec());
@@ -101,7 +114,7 @@ impl Own {
             polls_skipped: counters(own_families::POLLS_SKIPPED)?,
             api_requests: counters(own_families::API_REQUESTS)?,
             api_request_errors: counters(own_families::API_REQUEST_ERRORS)?,
-            api_request_duration: registered(&registry, Histogram::with_opts(duration)?)?,
+            api_request_duration: registered(&few, Histogram::with_opts(duration)?)?,
             api_usage: floats(own_families::API_USAGE)?,
             api_access_tier: gauges(own_families::API_ACCESS_TIER)?,
             tiers: Mutex::default(),
@@ -113,14 +126,16 @@ impl Own {
             field_rejected: gauges(own_families::FIELD_REJECTED)?,
             reload_successful: gauge(own_families::RELOAD_SUCCESSFUL)?,
             reload_success_time: registered(
-                &registry,
+                &few,
                 Gauge::with_opts(opts(own_families::RELOAD_SUCCESS_TIME))?,
             )?,
             sources: gauges(own_families::SOURCES)?,
             sources_configured: gauge(own_families::SOURCES_CONFIGURED)?,
             page_series: gauge(own_families::PAGE_SERIES)?,
             page_bytes: gauge(own_families::PAGE_BYTES)?,
-            registry,
+            changes: AtomicU64::new(0),
+            few,
+            many,
         })
     }
 
@@ -129,20 +144,32 @@ impl Own {
     /// # Errors
     /// When its names are taken.
     pub fn register(&self, collector: Box<dyn Collector>) -> prometheus::Result<()> {
-        self.registry.register(collector)
+        self.few.register(collector)
     }
 
-    /// The own metrics as text, at this moment. Nothing but a family that breaks the format can
-    /// make it fail, and then the page does without.
+    /// All own metrics as text, at this moment.
     pub fn encode(&self) -> String {
-        let mut text = String::new();
-        match TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
-            Ok(()) => text,
-            Err(error) => {
-                tracing::error!(%error, "own metrics cannot be encoded");
-                String::new()
-            }
-        }
+        self.encode_few() + &self.encode_businesses()
+    }
+
+    /// Those that are as many with one business as with thousands.
+    pub fn encode_few(&self) -> String {
+        encoded(&self.few)
+    }
+
+    /// Those of every business; with thousands that takes a tenth of a second.
+    pub fn encode_businesses(&self) -> String {
+        encoded(&self.many)
+    }
+
+    /// A number that is another one as soon as [`Own::encode_businesses`] would tell something new.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// To be called after a change: whoever sees the number sees the change.
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// How many sources the config has, of all shards.
@@ -163,6 +190,7 @@ impl Own {
             self.poll_failures
                 .with_label_values(&[business, reason.as_str()]);
         }
+        self.changed();
     }
 
     /// A business that is polled no longer: whatever names it vanishes.
@@ -181,6 +209,7 @@ impl Own {
         forget(&self.sources, &labels);
         let mut tiers = self.tiers.lock().unwrap_or_else(PoisonError::into_inner);
         tiers.retain(|[of, _], _| of != business);
+        self.changed();
     }
 
     /// An ad account that a business no longer asks about.
@@ -190,6 +219,7 @@ impl Own {
         forget(&self.api_access_tier, &labels);
         let mut tiers = self.tiers.lock().unwrap_or_else(PoisonError::into_inner);
         tiers.retain(|[of, account], _| of != business || account != account_id);
+        self.changed();
     }
 
     /// A poll ended.
@@ -200,11 +230,13 @@ impl Own {
                 .with_label_values(&[business, reason.as_str()])
                 .inc();
         }
+        self.changed();
     }
 
     /// A poll was due and left out.
     pub fn skipped(&self, business: &str) {
         self.polls_skipped.with_label_values(&[business]).inc();
+        self.changed();
     }
 
     /// A request ended.
@@ -219,6 +251,7 @@ impl Own {
             let labels = [call.business, call.endpoint, reason.as_str(), &code];
             self.api_request_errors.with_label_values(&labels).inc();
         }
+        self.changed();
     }
 
     /// What a usage header said; 1 is the whole quota.
@@ -226,6 +259,7 @@ impl Own {
         self.api_usage
             .with_label_values(&[business, account_id, limit, quantity])
             .set(ratio);
+        self.changed();
     }
 
     /// The access tier that a header named; an account has one.
@@ -241,6 +275,7 @@ impl Own {
             let before = [business, account_id, &before];
             drop(self.api_access_tier.remove_label_values(&before));
         }
+        self.changed();
     }
 
     /// The version that answered; says whether that is news.
@@ -266,6 +301,7 @@ impl Own {
         self.token_valid
             .with_label_values(&[business])
             .set(i64::from(valid));
+        self.changed();
     }
 
     /// When a business' token expires; `None` for never.
@@ -278,6 +314,7 @@ impl Own {
             // There is nothing to remove where it never expired: that is no error.
             None => drop(self.token_expires.remove_label_values(&[business])),
         }
+        self.changed();
     }
 
     /// Values of a field that were no finite numbers.
@@ -292,6 +329,7 @@ impl Own {
         let rejected = self.field_rejected.with_label_values(&[business, field]);
         let news = rejected.get() == 0;
         rejected.set(1);
+        self.changed();
         news
     }
 
@@ -330,6 +368,19 @@ fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, wanted: &[(&str, &str)]) {
         {
             // It was there a moment ago; if it is gone, so much the better.
             drop(family.remove(&labels));
+        }
+    }
+}
+
+/// Metrics as text. Nothing but a family that breaks the format can make it fail, and then the
+/// page does without.
+fn encoded(registry: &Registry) -> String {
+    let mut text = String::new();
+    match TextEncoder::new().encode_utf8(&registry.gather(), &mut text) {
+        Ok(()) => text,
+        Err(error) => {
+            tracing::error!(%error, "own metrics cannot be encoded");
+            String::new()
         }
     }
 }

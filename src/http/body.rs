@@ -35,11 +35,11 @@ impl Pieces {
         }
     }
 
-    /// A body that begins with `head` and goes on with `length` bytes that are still to be
+    /// A body that begins with the pieces of `head` and goes on with `length` bytes that are still to be
     /// written; the writer blocks while the reader is slow, so it belongs onto a thread of its own.
-    pub(super) fn written(head: Bytes, length: u64) -> (Self, Writer) {
+    pub(super) fn written(head: impl IntoIterator<Item = Bytes>, length: u64) -> (Self, Writer) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        let mut body = Self::ready([head]);
+        let mut body = Self::ready(head);
         body.left += length;
         body.more = Some(receiver);
         (body, Writer(sender))

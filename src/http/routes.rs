@@ -100,9 +100,9 @@ impl Site {
 
     fn metrics(&self, headers: &HeaderMap, head: bool) -> Answer {
         let page = Arc::clone(&self.page.borrow());
-        let own = self.own.encode();
+        let few = self.own.encode_few();
         let mut answer = if accepts_gzip(headers) {
-            match page.gzip(own.as_bytes()) {
+            match page.gzip(few.as_bytes()) {
                 Ok(pieces) => {
                     let mut answer = Response::new(Pieces::ready(pieces));
                     answer
@@ -113,7 +113,7 @@ impl Site {
                 Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             }
         } else {
-            Response::new(plain(page, own.into(), head))
+            Response::new(plain(page, few.into(), head))
         };
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
@@ -186,7 +186,8 @@ impl Site {
 
 /// The page as plain text, written while it is sent: a person asks for it now and then, and
 /// nobody pays for it in between.
-fn plain(page: Arc<Page>, own: Bytes, head: bool) -> Pieces {
+fn plain(page: Arc<Page>, few: Bytes, head: bool) -> Pieces {
+    let own = [few, page.businesses.clone()];
     let (body, mut writer) = Pieces::written(own, page.plain_bytes);
     if !head {
         // A reader that hangs up ends the writing: there is nobody left to be told.

@@ -19,13 +19,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 pub use self::errand::{Asker, Errand, Heard};
-use self::reload::Reloader;
+use self::reload::{Parts, Reloader};
 use crate::beat::Beat;
 use crate::config::Config;
 use crate::config_file::ConfigFile;
 use crate::exposition::{Own, Page};
 use crate::graph::{Client, SetupError};
-use crate::http::{self, Site, WebConfig};
+use crate::http::{self, Site, Wanted, WebConfig};
 use crate::plan::Plan;
 use crate::poll::{Crank, Settings, clock};
 use crate::process::Process;
@@ -64,6 +64,7 @@ pub struct App {
     beat: Arc<Beat>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     pages: watch::Sender<Arc<Page>>,
+    wanted: watch::Sender<Arc<Wanted>>,
     state_file: Option<PathBuf>,
     reloader: Option<Reloader>,
     lifecycle: bool,
@@ -113,6 +114,7 @@ impl App {
             beat,
             snapshots,
             pages: watch::Sender::new(Arc::new(page)),
+            wanted: watch::Sender::new(Arc::new(Wanted::of(config))),
             state_file,
             reloader: None,
             lifecycle: false,
@@ -173,6 +175,7 @@ impl App {
             telemetry_path,
             page: self.pages.subscribe(),
             own: Arc::clone(&self.own),
+            wanted: self.wanted.subscribe(),
             beat: self.beat,
             ready: AtomicBool::new(false),
             reload: self.lifecycle.then_some(reload),
@@ -190,7 +193,13 @@ impl App {
         if let Some(reloader) = self.reloader {
             let own = Arc::clone(&self.own);
             let web = Arc::clone(&self.web);
-            tasks.spawn(reloader.run(requests, reloads, own, web, when(stopped.clone())));
+            let parts = Parts {
+                reloads,
+                wanted: self.wanted,
+                own,
+                web,
+            };
+            tasks.spawn(reloader.run(requests, parts, when(stopped.clone())));
         }
         tasks.spawn(render::render(
             self.snapshots,

@@ -8,11 +8,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use super::catalog::{OwnFamily, own_families};
+use super::standing::encoded;
 use crate::fault::Reason;
 
 /// Answers take a tenth of a second to half a minute, which is where the client gives up.
@@ -34,22 +34,22 @@ pub struct Call<'a> {
 /// The exporter's own metrics.
 #[derive(Debug)]
 pub struct Own {
-    registry: Registry,
+    pub(super) registry: Registry,
     polls: IntCounterVec,
     poll_failures: IntCounterVec,
     polls_skipped: IntCounterVec,
     api_requests: IntCounterVec,
     api_request_errors: IntCounterVec,
     api_request_duration: Histogram,
-    api_usage: GaugeVec,
+    pub(super) api_usage: GaugeVec,
     api_access_tier: IntGaugeVec,
     /// The tier that `api_access_tier` tells of each business and account.
     tiers: Mutex<HashMap<[String; 2], String>>,
     api_version: IntGaugeVec,
     /// The versions that `api_version` tells: asked for, and answered.
     answered: Mutex<Option<[String; 2]>>,
-    token_valid: IntGaugeVec,
-    token_expires: GaugeVec,
+    pub(super) token_valid: IntGaugeVec,
+    pub(super) token_expires: GaugeVec,
     values_rejected: IntCounterVec,
     field_rejected: IntGaugeVec,
     reload_successful: IntGauge,
@@ -57,6 +57,7 @@ pub struct Own {
     sources: IntGaugeVec,
     page_series: IntGauge,
     page_bytes: IntGauge,
+    pub(super) shard: IntGaugeVec,
 }
 
 impl Own {
@@ -111,6 +112,7 @@ impl Own {
             sources: gauges(own_families::SOURCES)?,
             page_series: gauge(own_families::PAGE_SERIES)?,
             page_bytes: gauge(own_families::PAGE_BYTES)?,
+            shard,
             registry,
         })
     }
@@ -123,17 +125,9 @@ impl Own {
         self.registry.register(collector)
     }
 
-    /// The own metrics as text, at this moment. Nothing but a family that breaks the format can
-    /// make it fail, and then the page does without.
+    /// The own metrics as text, at this moment.
     pub fn encode(&self) -> String {
-        let mut text = String::new();
-        match TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
-            Ok(()) => text,
-            Err(error) => {
-                tracing::error!(%error, "own metrics cannot be encoded");
-                String::new()
-            }
-        }
+        encoded(&self.registry.gather())
     }
 
     /// A business that is polled from now on: its counters begin at 0, so that the first event is

@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use super::auth::{Admission, Users};
 use super::body::Pieces;
 use super::routes::{HEALTHY, Site, text};
+use super::scope::Scope;
 use crate::config::{RateLimit, Web};
 
 /// A web config in force.
@@ -85,10 +86,10 @@ impl Door {
             Some(users) => users.admit(request.headers()).await,
         };
         match admission {
-            Admission::Welcome => site.respond(request).await,
+            Admission::Welcome => site.respond(request, &Scope::All).await,
             // That it is broken is told to everybody: `healthcheck` knows no password.
             _ if request.uri().path() == HEALTHY && !site.is_healthy() => {
-                site.respond(request).await
+                site.respond(request, &Scope::All).await
             }
             Admission::Refused => {
                 let mut answer = text(

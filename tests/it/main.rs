@@ -25,6 +25,7 @@ mod scrape;
 mod simulator;
 mod specification;
 mod state;
+mod status;
 mod tools;
 mod truth;
 mod writer;

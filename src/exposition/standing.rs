@@ -1,0 +1,189 @@
+//! How each business stands by the exporter's own metrics, read back from them for people:
+//! quotas in use, tokens, and this replica's share.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use prometheus::TextEncoder;
+use prometheus::core::Collector;
+use prometheus::proto::{Metric, MetricFamily};
+
+use super::catalog::own_families;
+use super::own::Own;
+
+/// What the own metrics say of the businesses that were asked about.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// This replica's place among so many, counted from 0.
+    pub shard: (u64, u64),
+    /// By name; a business of which nothing was heard yet is not there.
+    pub businesses: BTreeMap<String, Stands>,
+}
+
+/// How one business stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stands {
+    /// Whether the API took its token last time; `None` before the first answer.
+    pub token_valid: Option<bool>,
+    /// When its token expires; `None` for never, or not known.
+    pub token_expires: Option<Timestamp>,
+    /// Quotas, ad account by ad account.
+    pub quotas: Vec<Quota>,
+}
+
+/// One quota, as Meta last said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quota {
+    /// Digits; empty where it is the whole app's.
+    pub account_id: String,
+    /// The `limit` label.
+    pub limit: String,
+    /// The `quantity` label.
+    pub quantity: String,
+    /// The part in use; 1 is all of it, and it can be more.
+    pub ratio: f64,
+}
+
+impl Own {
+    /// How the businesses stand that `sees` lets through.
+    pub fn standing(&self, sees: impl Fn(&str) -> bool) -> Standing {
+        let mut standing = Standing::default();
+        for metric in metrics(&self.shard) {
+            let number = |name| label(&metric, name).parse().unwrap_or_default();
+            standing.shard = (number("index"), number("count"));
+        }
+        let mut tell = |metric: &Metric, what: &dyn Fn(&mut Stands, f64)| {
+            let business = label(metric, BUSINESS);
+            if sees(business) {
+                let stands = standing.businesses.entry(business.to_owned()).or_default();
+                what(stands, metric.get_gauge().get_value());
+            }
+        };
+        for metric in metrics(&self.token_valid) {
+            tell(&metric, &|stands, valid| {
+                stands.token_valid = Some(valid > 0.0)
+            });
+        }
+        for metric in metrics(&self.token_expires) {
+            tell(&metric, &|stands, at| stands.token_expires = timestamp(at));
+        }
+        for metric in metrics(&self.api_usage) {
+            tell(&metric, &|stands, ratio| {
+                let [account_id, limit, quantity] =
+                    ["account_id", "limit", "quantity"].map(|name| label(&metric, name).to_owned());
+                stands.quotas.push(Quota {
+                    account_id,
+                    limit,
+                    quantity,
+                    ratio,
+                });
+            });
+        }
+        for stands in standing.businesses.values_mut() {
+            stands.quotas.sort_by(|a, b| {
+                (&a.account_id, &a.limit, &a.quantity).cmp(&(&b.account_id, &b.limit, &b.quantity))
+            });
+        }
+        standing
+    }
+
+    /// The own metrics of the businesses that `sees` lets through, as text, and `build_info`.
+    /// What tells of the exporter as a whole tells of all businesses together, and is left out.
+    pub fn encode_of(&self, sees: impl Fn(&str) -> bool) -> String {
+        let mut families = self.registry.gather();
+        for family in &mut families {
+            if family.name() == own_families::BUILD_INFO.name {
+                continue;
+            }
+            let mut metrics = family.take_metric();
+            metrics.retain(|metric| business(metric).is_some_and(&sees));
+            family.set_metric(metrics);
+        }
+        families.retain(|family| !family.get_metric().is_empty());
+        encoded(&families)
+    }
+}
+
+const BUSINESS: &str = "business";
+
+/// Families as text. Nothing but one that breaks the format can make it fail, and then the page
+/// does without.
+pub(super) fn encoded(families: &[MetricFamily]) -> String {
+    let mut text = String::new();
+    match TextEncoder::new().encode_utf8(families, &mut text) {
+        Ok(()) => text,
+        Err(error) => {
+            tracing::error!(%error, "own metrics cannot be encoded");
+            String::new()
+        }
+    }
+}
+
+fn metrics(family: &impl Collector) -> Vec<Metric> {
+    let mut families = family.collect();
+    families
+        .iter_mut()
+        .flat_map(MetricFamily::take_metric)
+        .collect()
+}
+
+fn business(metric: &Metric) -> Option<&str> {
+    let mut labels = metric.get_label().iter();
+    let found = labels.find(|pair| pair.name() == BUSINESS);
+    found.map(|pair| pair.value())
+}
+
+fn label<'a>(metric: &'a Metric, name: &str) -> &'a str {
+    let mut labels = metric.get_label().iter();
+    let found = labels.find(|pair| pair.name() == name);
+    found.map_or("", |pair| pair.value())
+}
+
+fn timestamp(seconds: f64) -> Option<Timestamp> {
+    let since = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
+    Timestamp::from_duration(since).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Quota, Stands};
+    use crate::exposition::Own;
+
+    #[test]
+    fn one_business_learns_nothing_of_another() {
+        let own = Own::new("1", "r", "1").unwrap();
+        let expires: jiff::Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
+        for business in ["acme", "other"] {
+            own.business(business, 1);
+            own.usage(business, "7", "ads_insights", "call_count", 1.25);
+            own.token_valid(business, business == "acme");
+            own.token_expires(business, Some(expires));
+            own.values_rejected("spend", 1);
+        }
+        let standing = own.standing(|business| business == "acme");
+        let acme = Stands {
+            token_valid: Some(true),
+            token_expires: Some(expires),
+            quotas: vec![Quota {
+                account_id: "7".to_owned(),
+                limit: "ads_insights".to_owned(),
+                quantity: "call_count".to_owned(),
+                ratio: 1.25,
+            }],
+        };
+        assert_eq!(
+            standing.businesses.into_iter().collect::<Vec<_>>(),
+            [("acme".to_owned(), acme)]
+        );
+        assert_eq!(standing.shard, (0, 1));
+        let page = own.encode_of(|business| business == "acme");
+        assert!(!page.contains("other"), "{page}");
+        let samples: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
+        let (ours, whole): (Vec<&str>, Vec<&str>) = samples
+            .into_iter()
+            .partition(|line| line.contains("business=\"acme\""));
+        assert!(ours.len() > 10, "{page}");
+        assert_eq!(whole.len(), 1, "{whole:?}");
+        assert!(whole[0].starts_with("marketing_messages_exporter_build_info{"));
+    }
+}

@@ -1,8 +1,8 @@
 //! What is served: `/metrics`, the landing page and the same as JSON, health and readiness.
 //!
 //! `server` turns sockets into requests within bounds, `door` lets them in (`web_config` reads
-//! the file that says whom: `tls`, `san` and `auth` do as it says),
-//! `routes` turns requests into answers, `body` sends them piece by piece.
+//! the file that says whom: `tls`, `san` and `auth` do as it says; `strays` speak plain HTTP where
+//! HTTPS is served), `routes` turns requests into answers, `body` sends them piece by piece.
 //! `scope` is whose numbers an answer may tell, `status` how everything fares, and `landing` says
 //! that to people. No answer waits for the API, a poll, or a lock of theirs.
 
@@ -15,6 +15,7 @@ mod san;
 mod scope;
 mod server;
 mod status;
+mod strays;
 mod tls;
 mod web_config;
 

@@ -136,6 +136,7 @@ impl App {
     /// Lets people in as a web config file says.
     #[must_use]
     pub fn behind(self, web: WebConfig) -> Self {
+        web.serves(Arc::clone(&self.wanted.borrow()));
         let web = Arc::new(web);
         Self { web, ..self }
     }

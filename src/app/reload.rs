@@ -90,7 +90,8 @@ impl Reloader {
         if parts.reloads.send(reload).await.is_err() {
             return Err("the exporter is shutting down".to_owned());
         }
-        parts.wanted.send_replace(wanted);
+        parts.wanted.send_replace(Arc::clone(&wanted));
+        parts.web.serves(wanted);
         if refused.is_empty() {
             own.reloaded(Some(clock::now()));
             tracing::info!("the config was reloaded");

@@ -2,11 +2,12 @@
 //! scrape. They are few; what grows with the number of sources stands on the campaign page.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -58,6 +59,8 @@ pub struct Own {
     page_series: IntGauge,
     page_bytes: IntGauge,
     pub(super) shard: IntGaugeVec,
+    /// All of them as they were lately, and when.
+    pub(super) gathered: Mutex<Option<(Timestamp, Arc<[MetricFamily]>)>>,
 }
 
 impl Own {
@@ -113,6 +116,7 @@ impl Own {
             page_series: gauge(own_families::PAGE_SERIES)?,
             page_bytes: gauge(own_families::PAGE_BYTES)?,
             shard,
+            gathered: Mutex::default(),
             registry,
         })
     }

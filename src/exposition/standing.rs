@@ -2,8 +2,9 @@
 //! quotas in use, tokens, and this replica's share.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use prometheus::TextEncoder;
 use prometheus::core::Collector;
 use prometheus::proto::{Metric, MetricFamily};
@@ -89,20 +90,35 @@ impl Own {
 
     /// The own metrics of the businesses that `sees` lets through, as text, and `build_info`.
     /// What tells of the exporter as a whole tells of all businesses together, and is left out.
-    pub fn encode_of(&self, sees: impl Fn(&str) -> bool) -> String {
-        let mut families = self.registry.gather();
-        for family in &mut families {
-            if family.name() == own_families::BUILD_INFO.name {
-                continue;
-            }
-            let mut metrics = family.take_metric();
-            metrics.retain(|metric| business(metric).is_some_and(&sees));
-            family.set_metric(metrics);
-        }
-        families.retain(|family| !family.get_metric().is_empty());
-        encoded(&families)
+    ///
+    /// They may be a second old: with thousands of businesses, each scraped on its own, gathering
+    /// those of all for every scrape would keep several cores busy.
+    pub fn encode_of(&self, sees: impl Fn(&str) -> bool, now: Timestamp) -> String {
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |at: &Timestamp| now.duration_since(*at).abs() < GATHERED_ANEW;
+        let families = match gathered.take() {
+            Some((at, families)) if fresh(&at) => gathered.insert((at, families)),
+            _ => gathered.insert((now, self.registry.gather().into())),
+        };
+        let families = Arc::clone(&families.1);
+        drop(gathered);
+        let of = families.iter().filter_map(|family| {
+            let whole = family.name() == own_families::BUILD_INFO.name;
+            let seen = |metric: &&Metric| whole || business(metric).is_some_and(&sees);
+            let metrics: Vec<Metric> = family.get_metric().iter().filter(seen).cloned().collect();
+            let mut of = MetricFamily::default();
+            of.set_name(family.name().to_owned());
+            of.set_help(family.help().to_owned());
+            of.set_field_type(family.get_field_type());
+            of.set_metric(metrics);
+            (!of.get_metric().is_empty()).then_some(of)
+        });
+        encoded(&of.collect::<Vec<_>>())
     }
 }
+
+/// How long gathered metrics do for who asks about some businesses.
+const GATHERED_ANEW: SignedDuration = SignedDuration::from_secs(1);
 
 const BUSINESS: &str = "business";
 
@@ -140,12 +156,14 @@ fn label<'a>(metric: &'a Metric, name: &str) -> &'a str {
 }
 
 fn timestamp(seconds: f64) -> Option<Timestamp> {
-    let since = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
+    let since = SignedDuration::try_from_secs_f64(seconds).ok()?;
     Timestamp::from_duration(since).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{Quota, Stands};
     use crate::exposition::Own;
 
@@ -176,7 +194,8 @@ mod tests {
             [("acme".to_owned(), acme)]
         );
         assert_eq!(standing.shard, (0, 1));
-        let page = own.encode_of(|business| business == "acme");
+        let now = expires;
+        let page = own.encode_of(|business| business == "acme", now);
         assert!(!page.contains("other"), "{page}");
         let samples: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
         let (ours, whole): (Vec<&str>, Vec<&str>) = samples
@@ -185,5 +204,15 @@ mod tests {
         assert!(ours.len() > 10, "{page}");
         assert_eq!(whole.len(), 1, "{whole:?}");
         assert!(whole[0].starts_with("marketing_messages_exporter_build_info{"));
+        own.polled("acme", None);
+        let polls = |now| {
+            own.encode_of(|_| true, now)
+                .contains("polls_total{business=\"acme\"} 1")
+        };
+        assert!(!polls(now + Duration::from_millis(999)));
+        assert!(polls(now + Duration::from_secs(1)));
+        // A clock that was set back does not hold it up.
+        own.polled("acme", None);
+        assert!(!polls(now - Duration::from_secs(60)));
     }
 }

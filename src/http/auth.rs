@@ -30,10 +30,10 @@ const LONGEST: usize = 1024;
 const SALT: [u8; 16] = *b"nobody has this!";
 
 /// What becomes of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It is answered.
-    Welcome,
+    /// It is answered, as that user's.
+    Welcome(String),
     /// It has no right name and password.
     Refused,
     /// Too many others are being looked at.
@@ -59,7 +59,7 @@ impl fmt::Debug for Users {
 }
 
 impl Users {
-    /// Names and bcrypt hashes, which are known to be such; none: everybody may ask.
+    /// Names and bcrypt hashes, which are known to be such.
     pub(super) fn new(users: &[(String, String)]) -> Result<Self, ring::error::Unspecified> {
         let cost = |hash: &String| hash.split('$').nth(2)?.parse().ok();
         Ok(Self {
@@ -78,14 +78,11 @@ impl Users {
 
     /// Decides about a request by its headers.
     pub(super) async fn admit(self: &Arc<Self>, headers: &HeaderMap) -> Admission {
-        if self.hashes.is_empty() {
-            return Admission::Welcome;
-        }
         let Some((user, password)) = credentials(headers) else {
             return Admission::Refused;
         };
         if self.remembers(&user, &password) {
-            return Admission::Welcome;
+            return Admission::Welcome(user);
         }
         let Ok(waiting) = Arc::clone(&self.waiting).try_acquire_owned() else {
             return Admission::Busy;
@@ -96,17 +93,17 @@ impl Users {
         };
         // While this waited, another connection of the same scraper may have been let in.
         if self.remembers(&user, &password) {
-            return Admission::Welcome;
+            return Admission::Welcome(user);
         }
         let users = Arc::clone(self);
         // Once begun it runs to its end, whether or not the client stays.
         let verified = spawn_blocking(move || {
             let right = users.verify(&user, &password);
             drop((hashing, waiting));
-            right
+            right.then_some(user)
         });
         match verified.await {
-            Ok(true) => Admission::Welcome,
+            Ok(Some(user)) => Admission::Welcome(user),
             _ => Admission::Refused,
         }
     }
@@ -193,7 +190,8 @@ mod tests {
         // dear:two
         let (first, hashed) = timed("Basic ZGVhcjp0d28=").await;
         let (second, remembered) = timed("Basic ZGVhcjp0d28=").await;
-        assert_eq!((first, second), (Admission::Welcome, Admission::Welcome));
+        let dear = Admission::Welcome("dear".to_owned());
+        assert_eq!((&first, &second), (&dear, &dear));
         assert!(remembered < hashed / 4, "{remembered:?} {hashed:?}");
         // cheap:no, dear:no, other:no
         for wrong in [

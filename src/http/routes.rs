@@ -180,8 +180,10 @@ impl Site {
         let snapshot = scope.of(&self.page.borrow().snapshot);
         let own = Arc::clone(&self.own);
         let gzip = accepts_gzip(headers);
+        let now = (self.now)();
         let rendered = spawn_blocking(move || {
-            let own = own.encode_of(|business| scope.sees(business)).into_bytes();
+            let own = own.encode_of(|business| scope.sees(business), now);
+            let own = own.into_bytes();
             if gzip {
                 let page = Page::render(snapshot)?;
                 return page.gzip(&own).map(Pieces::ready);

@@ -1,7 +1,7 @@
 //! The web config file, in the format of Prometheus' exporter-toolkit: TLS, headers, users.
 //!
 //! What Go's TLS knows and ours does not is left out with a warning, as long as something is
-//! left: a file that serves other exporters serves this one. `raw` is the shape as written, the
+//! left: a file that serves other exporters serves this one. One key is ours, `scopes`. `raw` is the shape as written, the
 //! other files check a part each. The files that it names are read, and certificates understood,
 //! by `http::web_config`.
 
@@ -9,8 +9,11 @@ mod headers;
 mod offered;
 mod rate_limit;
 mod raw;
+mod scopes;
 mod tls;
 mod users;
+
+use std::collections::BTreeSet;
 
 use self::raw::RawWeb;
 use super::complaint::{Complaints, Document, Notes};
@@ -30,6 +33,8 @@ pub struct Web {
     pub headers: Vec<(&'static str, String)>,
     /// Names and bcrypt hashes; empty: everybody may ask.
     pub users: Vec<(String, String)>,
+    /// Users that may look at these businesses alone; who is not named here may look at all.
+    pub scopes: Vec<(String, BTreeSet<Box<str>>)>,
     /// `None`: as often as they like.
     pub rate_limit: Option<RateLimit>,
     /// What is not done as the file has it.
@@ -47,6 +52,7 @@ impl Web {
             tls: None,
             headers: Vec::new(),
             users: Vec::new(),
+            scopes: Vec::new(),
             rate_limit: None,
             warnings: Vec::new(),
         }
@@ -78,6 +84,12 @@ impl Web {
             &mut notes,
             &top.key("basic_auth_users"),
             raw.basic_auth_users,
+        );
+        web.scopes = scopes::scopes(
+            &mut notes,
+            &top.key("business_scopes"),
+            raw.business_scopes,
+            &web.users,
         );
         let limit = raw.rate_limit.unwrap_or_default();
         web.rate_limit = rate_limit::rate_limit(&mut notes, &top.key("rate_limit"), &limit);
@@ -127,7 +139,8 @@ mod tests {
 http_server_config:
   http2: true
   headers: {{ X-Frame-Options: deny, X-XSS-Protection: 0, Strict-Transport-Security: '' }}
-basic_auth_users: {{ alice: {HASH} }}
+basic_auth_users: {{ alice: {HASH}, bob: {HASH} }}
+business_scopes: {{ bob: [acme, \"1\", acme] }}
 rate_limit: {{ interval: 100ms, burst: 5 }}
 "
         ))
@@ -143,6 +156,8 @@ rate_limit: {{ interval: 100ms, burst: 5 }}
         assert_eq!(web.headers[1], ("X-XSS-Protection", "0".to_owned()));
         assert_eq!(web.headers.len(), 2);
         assert_eq!(web.rate_limit.unwrap().burst, 5);
+        let bobs = ["1", "acme"].map(Box::from).into();
+        assert_eq!(web.scopes, [("bob".to_owned(), bobs)]);
         assert_eq!(web.warnings.len(), 2, "{:?}", web.warnings);
     }
 
@@ -237,13 +252,29 @@ rate_limit: {{ interval: 100ms, burst: 5 }}
                 "basic_auth_users:\n  alice: secret",
                 "web.yaml:2: basic_auth_users.alice: this is no bcrypt hash",
             ),
+            (
+                "business_scopes: { alice: [acme] }",
+                "business_scopes.alice: there is no such user",
+            ),
+            (
+                "basic_auth_users: { alice: HASH }\nbusiness_scopes: { alice: [] }",
+                "web.yaml:2: business_scopes.alice: this user would see nothing",
+            ),
+            (
+                "basic_auth_users: { alice: HASH }\nbusiness_scopes: { alice: acme }",
+                "business_scopes.alice: ",
+            ),
+            (
+                "basic_auth_users: { alice: HASH }\nbusiness_scopes: { alice: }",
+                "business_scopes.alice: ",
+            ),
             ("rate_limit: { interval: 1s }", "rate_limit.burst: "),
             (
                 "rate_limit: { interval: soon, burst: 1 }",
                 "rate_limit.interval: ",
             ),
         ] {
-            let told = parse(&text.replace("PAIR", PAIR)).unwrap_err();
+            let told = parse(&text.replace("PAIR", PAIR).replace("HASH", HASH)).unwrap_err();
             assert!(told.contains(complaint), "{text}: {told}");
             assert!(!told.contains("secret"), "{told}");
         }

@@ -19,6 +19,8 @@ pub(super) struct RawWeb {
     pub(super) http_server_config: Option<RawHttp>,
     pub(super) basic_auth_users: Option<Entries<Words>>,
     pub(super) rate_limit: Option<RawRateLimit>,
+    // Ours alone: other exporters refuse it.
+    pub(super) business_scopes: Option<Entries<List<Words>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

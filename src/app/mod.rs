@@ -181,6 +181,7 @@ impl App {
             ready: AtomicBool::new(false),
             reload: self.lifecycle.then_some(reload),
             now: clock::now,
+            turns: Site::turns(),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(self.crank.run(reloaded, when(stopped.clone())));

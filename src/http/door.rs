@@ -10,9 +10,10 @@ use hyper::{Request, Response, StatusCode};
 use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
+use super::answer::text;
 use super::auth::{Admission, Users};
 use super::body::Pieces;
-use super::routes::{HEALTHY, Site, text};
+use super::routes::{HEALTHY, Site};
 use super::scope::Scope;
 use crate::config::{RateLimit, Web};
 

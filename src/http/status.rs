@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::scope::Scope;
+use crate::config::MOST_QUOTA_SHARE;
 use crate::exposition::{Quota, Standing, Stands};
 use crate::fault::Fault;
 use crate::plan::Subject;
@@ -13,8 +14,8 @@ use crate::snapshot::{Known, Snapshot, WindowKnown};
 /// Raised when a key goes or changes its meaning; a new one leaves it as it is.
 const SHAPE: u32 = 1;
 
-/// Above this part of a quota, polls pause.
-pub(super) const PAUSE_RATIO: f64 = 0.95;
+/// From this part of a quota on, polls pause.
+pub(super) const PAUSE_RATIO: f64 = MOST_QUOTA_SHARE;
 
 /// A token that expires sooner is trouble: as long as the alert about it allows.
 const EXPIRES_SOON: jiff::SignedDuration = jiff::SignedDuration::from_hours(14 * 24);
@@ -202,10 +203,10 @@ impl<'a> Business<'a> {
             (Trouble::TokenRefused, stands.token_valid == Some(false)),
             (Trouble::Down, state == Some(State::Down)),
             (Trouble::HeldOff, sources.iter().any(held)),
-            (Trouble::QuotaNearlySpent, fullest > PAUSE_RATIO),
+            (Trouble::QuotaNearlySpent, fullest >= PAUSE_RATIO),
             (
                 Trouble::QuotaAboveShare,
-                fullest > quota_share && fullest <= PAUSE_RATIO,
+                fullest > quota_share && fullest < PAUSE_RATIO,
             ),
             (
                 Trouble::TokenExpiresSoon,

@@ -226,7 +226,7 @@ impl<'a> Owner<'a> {
 
 fn bar(html: &mut Html, quota: &QuotaUse, seen: Seen<'_>) {
     let (class, words) = match quota.ratio {
-        ratio if ratio > PAUSE_RATIO => ("bad", "nearly spent"),
+        ratio if ratio >= PAUSE_RATIO => ("bad", "nearly spent"),
         ratio if ratio > seen.quota_share => ("warn", "above share"),
         _ => ("good", ""),
     };

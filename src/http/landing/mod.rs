@@ -21,7 +21,7 @@ use ring::digest;
 use self::business::{Seen, card, is_troubled, is_waiting};
 use self::html::Html;
 use self::words::{Counted, Percent};
-use super::status::{Business, State, Status, Trouble};
+use super::status::{Business, PAUSE_RATIO, State, Status, Trouble};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -156,7 +156,7 @@ fn glance(html: &mut Html, status: &Status<'_>, series: Option<u64>) {
     }
     if let Some(fullest) = fullest {
         let class = match fullest {
-            ratio if ratio > super::status::PAUSE_RATIO => "down",
+            ratio if ratio >= PAUSE_RATIO => "down",
             ratio if ratio > status.quota_share_ratio => "warn",
             _ => "",
         };
@@ -218,7 +218,7 @@ fn businesses(html: &mut Html, status: &Status<'_>, visit: &Visit, seen: Seen<'_
         left_out += hidden;
     }
     if left_out > 0 || !visit.businesses.is_empty() {
-        html.raw("<form role=search><label for=business>Look at one business</label> <input id=business name=business required autocomplete=off spellcheck=false> <button>Show</button>");
+        html.raw("<form role=search><label for=business>Look at one business</label> <input id=business name=business required spellcheck=false> <button>Show</button>");
         if !visit.businesses.is_empty() {
             html.raw(" <a href='./'>all businesses</a>");
         }
@@ -266,8 +266,8 @@ fn foot(html: &mut Html, status: &Status<'_>, visit: &Visit) {
     }
     html.raw("<p>Polls slow down above ")
         .text(Percent(status.quota_share_ratio));
-    html.raw(" of a quota and pause above ")
-        .text(Percent(super::status::PAUSE_RATIO));
+    html.raw(" of a quota and pause at ")
+        .text(Percent(PAUSE_RATIO));
     html.raw(". What each state and fault means, and what to do: <code>docs/web.md</code> and <code>docs/runbooks.md</code>.</footer></body></html>\n");
 }
 

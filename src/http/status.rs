@@ -63,18 +63,18 @@ pub(super) enum State {
     Up,
 }
 
-/// What is wrong with a business.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What is wrong with a business, the gravest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Trouble {
     /// The API did not take its token.
     TokenRefused,
     /// The last poll of a window failed.
     Down,
-    /// Polls of a source are held off.
-    HeldOff,
     /// A quota is in use so far that polls pause.
     QuotaNearlySpent,
+    /// Polls of a source are held off.
+    HeldOff,
     /// A quota is in use above the owner's share: polls slow down.
     QuotaAboveShare,
     /// Its token has expired, or soon will.
@@ -202,8 +202,8 @@ impl<'a> Business<'a> {
         let troubles = [
             (Trouble::TokenRefused, stands.token_valid == Some(false)),
             (Trouble::Down, state == Some(State::Down)),
-            (Trouble::HeldOff, sources.iter().any(held)),
             (Trouble::QuotaNearlySpent, fullest >= PAUSE_RATIO),
+            (Trouble::HeldOff, sources.iter().any(held)),
             (
                 Trouble::QuotaAboveShare,
                 fullest > quota_share && fullest < PAUSE_RATIO,

@@ -21,7 +21,7 @@ use ring::digest;
 use self::business::{Seen, card, is_troubled, is_waiting};
 use self::html::Html;
 use self::words::{Counted, Percent};
-use super::status::{Business, PAUSE_RATIO, State, Status, Trouble};
+use super::status::{PAUSE_RATIO, State, Status};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -181,7 +181,7 @@ fn businesses(html: &mut Html, status: &Status<'_>, visit: &Visit, seen: Seen<'_
     let all = || status.businesses.iter();
     let few = status.businesses.len() <= FEW;
     let mut troubled: Vec<_> = all().filter(|one| is_troubled(one)).collect();
-    troubled.sort_by_key(|one| gravity(one));
+    troubled.sort_by_key(|one| one.troubles.first().copied());
     let waiting = all().filter(|one| !is_troubled(one) && is_waiting(one));
     let well = all().filter(|one| !is_troubled(one) && !is_waiting(one));
     let mut left_out = 0;
@@ -224,22 +224,6 @@ fn businesses(html: &mut Html, status: &Status<'_>, visit: &Visit, seen: Seen<'_
         }
         html.raw("</form>");
     }
-}
-
-/// The gravest trouble first.
-fn gravity(business: &Business<'_>) -> usize {
-    let order = [
-        Trouble::TokenRefused,
-        Trouble::Down,
-        Trouble::QuotaNearlySpent,
-        Trouble::HeldOff,
-        Trouble::QuotaAboveShare,
-    ];
-    let places = business.troubles.iter().map(|trouble| {
-        let place = order.iter().position(|known| known == trouble);
-        place.unwrap_or(order.len())
-    });
-    places.min().unwrap_or(order.len())
 }
 
 fn foot(html: &mut Html, status: &Status<'_>, visit: &Visit) {

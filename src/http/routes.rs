@@ -188,18 +188,16 @@ impl Site {
     }
 
     fn ready(&self, scope: &Scope) -> Answer {
-        let page = Arc::clone(&self.page.borrow());
-        if self.ready.load(Ordering::Relaxed) || page.snapshot.is_ready() {
+        let snapshot = scope.of(&self.page.borrow().snapshot);
+        let ready = snapshot.is_ready();
+        if ready && *scope == Scope::All {
             self.ready.store(true, Ordering::Relaxed);
+        }
+        if ready || self.ready.load(Ordering::Relaxed) {
             return text(StatusCode::OK, "ready\n");
         }
         let mut missing = String::from("not yet polled:\n");
-        for known in page
-            .snapshot
-            .sources
-            .iter()
-            .filter(|known| !known.is_tried() && scope.sees(&known.source.business))
-        {
+        for known in snapshot.sources.iter().filter(|known| !known.is_tried()) {
             missing.push_str(&format!(
                 "{} {}\n",
                 known.source.business, known.source.name

@@ -19,13 +19,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 pub use self::errand::{Asker, Errand, Heard};
-use self::reload::Reloader;
+use self::reload::{Parts, Reloader};
 use crate::beat::Beat;
 use crate::config::Config;
 use crate::config_file::ConfigFile;
 use crate::exposition::{Own, Page};
 use crate::graph::{Client, SetupError};
-use crate::http::{self, Site, WebConfig};
+use crate::http::{self, Site, Wanted, WebConfig};
 use crate::plan::{Plan, Shard};
 use crate::poll::{Crank, Settings, clock};
 use crate::process::Process;
@@ -64,6 +64,7 @@ pub struct App {
     beat: Arc<Beat>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     pages: watch::Sender<Arc<Page>>,
+    wanted: watch::Sender<Arc<Wanted>>,
     state_file: Option<PathBuf>,
     shard: Shard,
     reloader: Option<Reloader>,
@@ -119,6 +120,7 @@ impl App {
             beat,
             snapshots,
             pages: watch::Sender::new(Arc::new(page)),
+            wanted: watch::Sender::new(Arc::new(Wanted::of(config))),
             state_file,
             shard,
             reloader: None,
@@ -141,6 +143,7 @@ impl App {
     /// Lets people in as a web config file says.
     #[must_use]
     pub fn behind(self, web: WebConfig) -> Self {
+        web.serves(Arc::clone(&self.wanted.borrow()));
         let web = Arc::new(web);
         Self { web, ..self }
     }
@@ -180,10 +183,12 @@ impl App {
             telemetry_path,
             page: self.pages.subscribe(),
             own: Arc::clone(&self.own),
+            wanted: self.wanted.subscribe(),
             beat: self.beat,
             ready: AtomicBool::new(false),
             reload: self.lifecycle.then_some(reload),
             now: clock::now,
+            turns: Site::turns(),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(self.crank.run(reloaded, when(stopped.clone())));
@@ -197,7 +202,13 @@ impl App {
         if let Some(reloader) = self.reloader {
             let own = Arc::clone(&self.own);
             let web = Arc::clone(&self.web);
-            tasks.spawn(reloader.run(requests, reloads, own, web, when(stopped.clone())));
+            let parts = Parts {
+                reloads,
+                wanted: self.wanted,
+                own,
+                web,
+            };
+            tasks.spawn(reloader.run(requests, parts, when(stopped.clone())));
         }
         tasks.spawn(render::render(
             self.snapshots,

@@ -4,13 +4,13 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use crate::config::{Complaints, Config};
 use crate::config_file::ConfigFile;
 use crate::exposition::Own;
-use crate::http::{ReloadRequest, WebConfig};
+use crate::http::{ReloadRequest, Wanted, WebConfig};
 use crate::plan::{Plan, Shard};
 use crate::poll::{Reload, clock};
 
@@ -20,6 +20,19 @@ pub(super) struct Reloader {
     file: ConfigFile,
     shard: Shard,
     hangups: mpsc::Receiver<()>,
+}
+
+/// The parts that another config is handed to.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// The crank.
+    pub(super) reloads: mpsc::Sender<Reload>,
+    /// What is served.
+    pub(super) wanted: watch::Sender<Arc<Wanted>>,
+    /// Where it is told how that went.
+    pub(super) own: Arc<Own>,
+    /// The way in, which has a file of its own.
+    pub(super) web: Arc<WebConfig>,
 }
 
 impl Reloader {
@@ -35,9 +48,7 @@ impl Reloader {
     pub(super) async fn run(
         mut self,
         mut requests: mpsc::Receiver<ReloadRequest>,
-        reloads: mpsc::Sender<Reload>,
-        own: Arc<Own>,
-        web: Arc<WebConfig>,
+        parts: Parts,
         stop: impl Future<Output = ()>,
     ) {
         let mut stop = pin!(stop);
@@ -48,9 +59,9 @@ impl Reloader {
                 Some(request) = requests.recv() => Some(request),
                 else => return stop.await,
             };
-            let mut ended = self.reload(&reloads, &own).await;
-            if let Err(refused) = web.look().await {
-                own.reloaded(None);
+            let mut ended = self.reload(&parts).await;
+            if let Err(refused) = parts.web.look().await {
+                parts.own.reloaded(None);
                 ended = Err(match ended {
                     Ok(()) => refused,
                     Err(complaints) => format!("{}\n{refused}", complaints.trim_end()),
@@ -63,7 +74,8 @@ impl Reloader {
         }
     }
 
-    async fn reload(&mut self, reloads: &mpsc::Sender<Reload>, own: &Own) -> Result<(), String> {
+    async fn reload(&mut self, parts: &Parts) -> Result<(), String> {
+        let own = &parts.own;
         let loaded = match self.load().await {
             Ok((config, refused)) => prepare(config, self.shard).map(|reload| (reload, refused)),
             Err(complaints) => Err(complaints),
@@ -79,9 +91,12 @@ impl Reloader {
                 return Err(complaints);
             }
         };
-        if reloads.send(reload).await.is_err() {
+        let wanted = Arc::new(Wanted::of(&reload.config));
+        if parts.reloads.send(reload).await.is_err() {
             return Err("the exporter is shutting down".to_owned());
         }
+        parts.wanted.send_replace(Arc::clone(&wanted));
+        parts.web.serves(wanted);
         if refused.is_empty() {
             own.reloaded(Some(clock::now()));
             tracing::info!("the config was reloaded");

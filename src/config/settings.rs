@@ -16,7 +16,7 @@ use super::{Graph, Polling, defaults, duration, secrets};
 const MOST_CONCURRENCY: usize = 256;
 
 /// At 95 % of a quota everything is held, so slowing down must begin by then.
-const MOST_QUOTA_SHARE: f64 = 0.95;
+pub const MOST_QUOTA_SHARE: f64 = 0.95;
 
 /// Checks what stands under `graph`.
 pub(super) fn graph(notes: &mut Notes<'_>, at: &Place, raw: &RawGraph) -> Graph {

@@ -6,17 +6,18 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::proto::MetricFamily;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use super::catalog::{OwnFamily, own_families};
+use super::standing::encoded;
 use crate::fault::Reason;
 use crate::plan::Shard;
 
@@ -40,9 +41,9 @@ pub struct Call<'a> {
 #[derive(Debug)]
 pub struct Own {
     /// What does not grow.
-    few: Registry,
+    pub(super) few: Registry,
     /// What has a label `business`.
-    many: Registry,
+    pub(super) many: Registry,
     /// How often anything of `many` changed.
     changes: AtomicU64,
     polls: IntCounterVec,
@@ -51,15 +52,15 @@ pub struct Own {
     api_requests: IntCounterVec,
     api_request_errors: IntCounterVec,
     api_request_duration: Histogram,
-    api_usage: GaugeVec,
+    pub(super) api_usage: GaugeVec,
     api_access_tier: IntGaugeVec,
     /// The tier that `api_access_tier` tells of each business and account.
     tiers: Mutex<HashMap<[String; 2], String>>,
     api_version: IntGaugeVec,
     /// The versions that `api_version` tells: asked for, and answered.
     answered: Mutex<Option<[String; 2]>>,
-    token_valid: IntGaugeVec,
-    token_expires: GaugeVec,
+    pub(super) token_valid: IntGaugeVec,
+    pub(super) token_expires: GaugeVec,
     values_rejected: IntCounterVec,
     field_rejected: IntGaugeVec,
     reload_successful: IntGauge,
@@ -68,6 +69,9 @@ pub struct Own {
     sources_configured: IntGauge,
     page_series: IntGauge,
     page_bytes: IntGauge,
+    pub(super) shard: Shard,
+    /// All of them as they were lately, and when.
+    pub(super) gathered: Mutex<Option<(Timestamp, Arc<[MetricFamily]>)>>,
 }
 
 impl Own {
@@ -136,6 +140,8 @@ impl Own {
             changes: AtomicU64::new(0),
             few,
             many,
+            shard,
+            gathered: Mutex::default(),
         })
     }
 
@@ -154,12 +160,12 @@ impl Own {
 
     /// Those that are as many with one business as with thousands.
     pub fn encode_few(&self) -> String {
-        encoded(&self.few)
+        encoded(&self.few.gather())
     }
 
     /// Those of every business; with thousands that takes a tenth of a second.
     pub fn encode_businesses(&self) -> String {
-        encoded(&self.many)
+        encoded(&self.many.gather())
     }
 
     /// A number that is another one as soon as [`Own::encode_businesses`] would tell something new.
@@ -368,19 +374,6 @@ fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, wanted: &[(&str, &str)]) {
         {
             // It was there a moment ago; if it is gone, so much the better.
             drop(family.remove(&labels));
-        }
-    }
-}
-
-/// Metrics as text. Nothing but a family that breaks the format can make it fail, and then the
-/// page does without.
-fn encoded(registry: &Registry) -> String {
-    let mut text = String::new();
-    match TextEncoder::new().encode_utf8(&registry.gather(), &mut text) {
-        Ok(()) => text,
-        Err(error) => {
-            tracing::error!(%error, "own metrics cannot be encoded");
-            String::new()
         }
     }
 }

@@ -9,6 +9,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
 use hyper::header::{self, HeaderMap};
 use ring::hmac;
 use tokio::sync::Semaphore;
@@ -28,10 +30,10 @@ const LONGEST: usize = 1024;
 const SALT: [u8; 16] = *b"nobody has this!";
 
 /// What becomes of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It is answered.
-    Welcome,
+    /// It is answered, as that user's.
+    Welcome(String),
     /// It has no right name and password.
     Refused,
     /// Too many others are being looked at.
@@ -57,7 +59,7 @@ impl fmt::Debug for Users {
 }
 
 impl Users {
-    /// Names and bcrypt hashes, which are known to be such; none: everybody may ask.
+    /// Names and bcrypt hashes, which are known to be such.
     pub(super) fn new(users: &[(String, String)]) -> Result<Self, ring::error::Unspecified> {
         let cost = |hash: &String| hash.split('$').nth(2)?.parse().ok();
         Ok(Self {
@@ -76,14 +78,11 @@ impl Users {
 
     /// Decides about a request by its headers.
     pub(super) async fn admit(self: &Arc<Self>, headers: &HeaderMap) -> Admission {
-        if self.hashes.is_empty() {
-            return Admission::Welcome;
-        }
         let Some((user, password)) = credentials(headers) else {
             return Admission::Refused;
         };
         if self.remembers(&user, &password) {
-            return Admission::Welcome;
+            return Admission::Welcome(user);
         }
         let Ok(waiting) = Arc::clone(&self.waiting).try_acquire_owned() else {
             return Admission::Busy;
@@ -94,17 +93,17 @@ impl Users {
         };
         // While this waited, another connection of the same scraper may have been let in.
         if self.remembers(&user, &password) {
-            return Admission::Welcome;
+            return Admission::Welcome(user);
         }
         let users = Arc::clone(self);
         // Once begun it runs to its end, whether or not the client stays.
         let verified = spawn_blocking(move || {
             let right = users.verify(&user, &password);
             drop((hashing, waiting));
-            right
+            right.then_some(user)
         });
         match verified.await {
-            Ok(true) => Admission::Welcome,
+            Ok(Some(user)) => Admission::Welcome(user),
             _ => Admission::Refused,
         }
     }
@@ -141,37 +140,15 @@ fn credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = base64(encoded.trim())?;
+    // Padded or not.
+    let encoded = encoded.trim().trim_end_matches('=');
+    let decoded = BASE64_STANDARD_NO_PAD.decode(encoded).ok()?;
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let (user, password) = decoded.split_at(colon);
     let password = password
         .get(1..)
         .filter(|password| password.len() <= LONGEST)?;
     Some((String::from_utf8(user.to_vec()).ok()?, password.to_vec()))
-}
-
-/// Standard base64, padded or not.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=');
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut bits, mut held) = (0_u32, 0);
-    for byte in text.bytes() {
-        let six = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = ((bits << 6) | u32::from(six)) & 0xffff;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push(u8::try_from((bits >> held) & 0xff).ok()?);
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
@@ -213,7 +190,8 @@ mod tests {
         // dear:two
         let (first, hashed) = timed("Basic ZGVhcjp0d28=").await;
         let (second, remembered) = timed("Basic ZGVhcjp0d28=").await;
-        assert_eq!((first, second), (Admission::Welcome, Admission::Welcome));
+        let dear = Admission::Welcome("dear".to_owned());
+        assert_eq!((&first, &second), (&dear, &dear));
         assert!(remembered < hashed / 4, "{remembered:?} {hashed:?}");
         // cheap:no, dear:no, other:no
         for wrong in [

@@ -1,6 +1,7 @@
 //! What every connection and every request passes first: TLS, how often, who, and the headers
 //! that the owner wants on every answer.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -9,9 +10,11 @@ use hyper::{Request, Response, StatusCode};
 use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
+use super::answer::text;
 use super::auth::{Admission, Users};
 use super::body::Pieces;
-use super::routes::{HEALTHY, Site, text};
+use super::routes::{HEALTHY, Site};
+use super::scope::Scope;
 use crate::config::{RateLimit, Web};
 
 /// A web config in force.
@@ -20,6 +23,8 @@ pub(super) struct Door {
     pub(super) tls: Option<TlsAcceptor>,
     headers: Vec<(HeaderName, HeaderValue)>,
     users: Option<Arc<Users>>,
+    /// Of the users that may not look at all.
+    scopes: HashMap<String, Scope>,
     bucket: Option<Bucket>,
 }
 
@@ -38,6 +43,7 @@ impl Door {
             tls: None,
             headers: Vec::new(),
             users: None,
+            scopes: HashMap::new(),
             bucket: None,
         }
     }
@@ -63,8 +69,22 @@ impl Door {
             tls: tls.map(|config| TlsAcceptor::from(Arc::new(config))),
             headers,
             users,
+            scopes: web.scopes.iter().cloned().map(scope).collect(),
             bucket: web.rate_limit.map(Bucket::new),
         })
+    }
+
+    /// Each user's businesses that `known` does not know.
+    pub(super) fn strangers<'a>(&'a self, known: &BTreeSet<Box<str>>) -> Vec<(&'a str, &'a str)> {
+        let mut strangers = Vec::new();
+        for (user, scope) in &self.scopes {
+            if let Scope::Only(businesses) = scope {
+                let unknown = businesses.iter().filter(|one| !known.contains(*one));
+                strangers.extend(unknown.map(|business| (user.as_str(), business.as_ref())));
+            }
+        }
+        strangers.sort_unstable();
+        strangers
     }
 
     /// Answers a request, or refuses to.
@@ -80,15 +100,17 @@ impl Door {
         if self.bucket.as_ref().is_some_and(|bucket| !bucket.take()) {
             return text(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
         }
-        let admission = match &self.users {
-            None => Admission::Welcome,
-            Some(users) => users.admit(request.headers()).await,
+        let Some(users) = &self.users else {
+            return site.respond(request, &Scope::All).await;
         };
-        match admission {
-            Admission::Welcome => site.respond(request).await,
+        match users.admit(request.headers()).await {
+            Admission::Welcome(user) => {
+                let scope = self.scopes.get(&user).unwrap_or(&Scope::All);
+                site.respond(request, scope).await
+            }
             // That it is broken is told to everybody: `healthcheck` knows no password.
             _ if request.uri().path() == HEALTHY && !site.is_healthy() => {
-                site.respond(request).await
+                site.respond(request, &Scope::Only(BTreeSet::new())).await
             }
             Admission::Refused => {
                 let mut answer = text(
@@ -111,6 +133,10 @@ impl Door {
             }
         }
     }
+}
+
+fn scope((user, businesses): (String, BTreeSet<Box<str>>)) -> (String, Scope) {
+    (user, Scope::Only(businesses))
 }
 
 /// Tokens that grow back.

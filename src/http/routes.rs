@@ -1,25 +1,35 @@
-//! Requests → answers: one match, no waiting.
+//! Requests → answers: one match, no waiting. What is made only when it is asked for stands in
+//! `to_order`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
 
+use super::answer::{Answer, accepts_gzip, metrics, text};
 use super::body::Pieces;
-use super::landing;
+use super::landing::Visit;
+use super::scope::Scope;
+use super::to_order::AT_A_TIME;
 use crate::beat::Beat;
-use crate::exposition::{self, CONTENT_TYPE, Own, Page};
+use crate::config::Config;
+use crate::exposition::{self, Own, Page};
 
 /// A crank that has not turned for this long is broken; it turns every second.
 const STILL: Duration = Duration::from_secs(15);
 
 /// Whether the exporter works.
 pub(super) const HEALTHY: &str = "/-/healthy";
+
+/// Whether every source was tried.
+const READY: &str = "/-/ready";
 
 /// What the site consists of.
 #[derive(Debug)]
@@ -30,6 +40,8 @@ pub struct Site {
     pub page: watch::Receiver<Arc<Page>>,
     /// The exporter's own metrics.
     pub own: Arc<Own>,
+    /// What of the config in force matters here.
+    pub wanted: watch::Receiver<Arc<Wanted>>,
     /// When the crank last turned.
     pub beat: Arc<Beat>,
     /// Once ready, always ready: a reload that adds sources takes nobody out of rotation.
@@ -38,7 +50,39 @@ pub struct Site {
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
     /// What time it is, for the ages on the landing page.
     pub now: fn() -> Timestamp,
+    /// Who makes an answer to order takes one.
+    pub turns: Arc<Semaphore>,
 }
+
+impl Site {
+    /// As many as answers are made to order at a time.
+    pub fn turns() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(AT_A_TIME))
+    }
+}
+
+/// What of a config matters to who looks at it from outside.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// The part of each quota above which polls slow down.
+    pub quota_share: f64,
+    /// Every business that it names, polled here or not.
+    pub businesses: BTreeSet<Box<str>>,
+}
+
+impl Wanted {
+    /// Of that config.
+    pub fn of(config: &Config) -> Self {
+        let businesses = config.businesses.iter();
+        Self {
+            quota_share: config.polling.quota_share,
+            businesses: businesses.map(|one| one.name.as_str().into()).collect(),
+        }
+    }
+}
+
+/// How everything fares, for programs.
+const STATUS: &str = "/api/status";
 
 /// Where another config is asked for.
 const RELOAD: &str = "/-/reload";
@@ -46,15 +90,14 @@ const RELOAD: &str = "/-/reload";
 /// Somebody who wants the config to be read again, and to know how that ended.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
-type Answer = Response<Pieces>;
-
 impl Site {
-    /// Answers one request. Bodies are not read: nothing takes one.
-    pub(super) async fn respond<B>(&self, request: &Request<B>) -> Answer {
-        let (method, path) = (request.method(), request.uri().path());
+    /// Answers one request, with what `scope` may be told. Bodies are not read: nothing takes one.
+    pub(super) async fn respond<B>(&self, request: &Request<B>, scope: &Scope) -> Answer {
+        let (method, uri) = (request.method(), request.uri());
+        let path = uri.path();
         let allowed = match path {
             RELOAD => "POST",
-            "/" | HEALTHY | "/-/ready" => "GET, HEAD",
+            "/" | HEALTHY | READY | STATUS => "GET, HEAD",
             path if path == self.telemetry_path => "GET, HEAD",
             _ => return text(StatusCode::NOT_FOUND, "not found; / lists what is there\n"),
         };
@@ -69,17 +112,34 @@ impl Site {
             return answer;
         }
         match path {
-            RELOAD => self.reload().await,
-            HEALTHY => self.healthy(),
-            "/-/ready" => self.ready(),
-            path if path == self.telemetry_path => {
-                self.metrics(request.headers(), method == Method::HEAD)
-            }
-            _ => self.landing(),
+            RELOAD => return self.reload(scope).await,
+            HEALTHY => return self.healthy(),
+            READY => return self.ready(scope),
+            _ => {}
+        }
+        let known = Arc::clone(&self.wanted.borrow());
+        let Some(scope) = scope.narrowed(uri.query(), &known.businesses) else {
+            return text(StatusCode::NOT_FOUND, "there is no such business here\n");
+        };
+        if path == self.telemetry_path {
+            return match scope {
+                Scope::All => self.metrics(request.headers(), method == Method::HEAD),
+                scope => self.metrics_of(request.headers(), scope).await,
+            };
+        }
+        match path {
+            STATUS => self.status(scope).await,
+            _ => self.landing(scope, Visit::of(uri.query())).await,
         }
     }
 
-    async fn reload(&self) -> Answer {
+    async fn reload(&self, scope: &Scope) -> Answer {
+        if *scope != Scope::All {
+            return text(
+                StatusCode::FORBIDDEN,
+                "this user may look at its own businesses alone\n",
+            );
+        }
         let Some(reload) = &self.reload else {
             return text(StatusCode::FORBIDDEN, "--web.enable-lifecycle is not set\n");
         };
@@ -101,24 +161,13 @@ impl Site {
     fn metrics(&self, headers: &HeaderMap, head: bool) -> Answer {
         let page = Arc::clone(&self.page.borrow());
         let few = self.own.encode_few();
-        let mut answer = if accepts_gzip(headers) {
-            match page.gzip(few.as_bytes()) {
-                Ok(pieces) => {
-                    let mut answer = Response::new(Pieces::ready(pieces));
-                    answer
-                        .headers_mut()
-                        .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                    answer
-                }
-                Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-            }
-        } else {
-            Response::new(plain(page, few.into(), head))
-        };
-        let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-        answer
+        if accepts_gzip(headers) {
+            return match page.gzip(few.as_bytes()) {
+                Ok(pieces) => metrics(Pieces::ready(pieces), true),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+            };
+        }
+        metrics(plain(page, few.into(), head), false)
     }
 
     /// Whether the crank turns.
@@ -138,49 +187,23 @@ impl Site {
         }
     }
 
-    fn ready(&self) -> Answer {
-        let page = Arc::clone(&self.page.borrow());
-        if self.ready.load(Ordering::Relaxed) || page.snapshot.is_ready() {
+    fn ready(&self, scope: &Scope) -> Answer {
+        let snapshot = scope.of(&self.page.borrow().snapshot);
+        let ready = snapshot.is_ready();
+        if ready && *scope == Scope::All {
             self.ready.store(true, Ordering::Relaxed);
+        }
+        if ready || self.ready.load(Ordering::Relaxed) {
             return text(StatusCode::OK, "ready\n");
         }
         let mut missing = String::from("not yet polled:\n");
-        for known in page
-            .snapshot
-            .sources
-            .iter()
-            .filter(|known| !known.is_tried())
-        {
+        for known in snapshot.sources.iter().filter(|known| !known.is_tried()) {
             missing.push_str(&format!(
                 "{} {}\n",
                 known.source.business, known.source.name
             ));
         }
         text(StatusCode::SERVICE_UNAVAILABLE, missing)
-    }
-
-    fn landing(&self) -> Answer {
-        let page = Arc::clone(&self.page.borrow());
-        let html = landing::html(&page, &self.telemetry_path, (self.now)());
-        let mut answer = Response::new(Pieces::ready([Bytes::from(html)]));
-        let headers = answer.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/html; charset=utf-8"),
-        );
-        headers.insert(
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(landing::POLICY),
-        );
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
-        headers.insert(
-            header::REFERRER_POLICY,
-            HeaderValue::from_static("no-referrer"),
-        );
-        answer
     }
 }
 
@@ -191,74 +214,7 @@ fn plain(page: Arc<Page>, few: Bytes, head: bool) -> Pieces {
     let (body, mut writer) = Pieces::written(own, page.plain_bytes);
     if !head {
         // A reader that hangs up ends the writing: there is nobody left to be told.
-        tokio::task::spawn_blocking(move || drop(exposition::write(&page.snapshot, &mut writer)));
+        spawn_blocking(move || drop(exposition::write(&page.snapshot, &mut writer)));
     }
     body
-}
-
-/// A plain answer.
-pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Pieces::ready([text.into()]));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    answer
-}
-
-/// Whether the client takes gzip: named, or covered by `*`, and not refused by a weight of 0.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let lists = headers
-        .get_all(header::ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let mut accepted = None;
-    for coding in lists.flat_map(|list| list.split(',')) {
-        let mut parts = coding.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let refused = parts.any(|part| {
-            let weight = part.strip_prefix("q=").or(part.strip_prefix("Q="));
-            weight
-                .and_then(|weight| weight.trim().parse::<f64>().ok())
-                .is_some_and(|weight| weight <= 0.0)
-        });
-        match name.as_str() {
-            "gzip" | "x-gzip" => return !refused,
-            "*" => accepted = Some(!refused),
-            _ => {}
-        }
-    }
-    accepted.unwrap_or(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
-
-    use super::accepts_gzip;
-
-    #[test]
-    fn gzip_is_sent_only_to_those_who_take_it() {
-        for (accept, gzip) in [
-            ("gzip", true),
-            ("gzip, deflate, br", true),
-            ("br;q=1.0, GZIP;q=0.5", true),
-            ("*", true),
-            ("gzip;q=0", false),
-            ("*;q=1, gzip;q=0.0", false),
-            ("identity", false),
-            ("", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(accept));
-            assert_eq!(accepts_gzip(&headers), gzip, "{accept}");
-        }
-        assert!(!accepts_gzip(&HeaderMap::new()));
-    }
 }

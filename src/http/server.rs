@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::routes::Site;
+use super::strays::{self, Strays};
 use super::web_config::WebConfig;
 
 /// How long a client may take to say what it wants. This ends idle connections too, so that it is
@@ -74,6 +75,7 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
+    let strays = Arc::new(Strays::default());
     let mut complained = None;
     let mut stop = pin!(stop);
     loop {
@@ -86,7 +88,7 @@ pub async fn serve(
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             (room, accepted) = accepted => match accepted {
                 Ok((stream, _)) => {
-                    let served = connection(stream, Arc::clone(&site), Arc::clone(&web), graceful.watcher());
+                    let served = connection(stream, Arc::clone(&site), Arc::clone(&web), Arc::clone(&strays), graceful.watcher());
                     connections.spawn(async move {
                         drop(timeout(CONNECTION_LIFETIME, served).await);
                         drop(room);
@@ -109,16 +111,30 @@ pub async fn serve(
 }
 
 /// One connection, from the handshake on, if there is one.
-async fn connection(stream: TcpStream, site: Arc<Site>, web: Arc<WebConfig>, watcher: Watcher) {
+async fn connection(
+    mut stream: TcpStream,
+    site: Arc<Site>,
+    web: Arc<WebConfig>,
+    strays: Arc<Strays>,
+    watcher: Watcher,
+) {
     // Without it each answer's tail waits for the client's acknowledgement.
     drop(stream.set_nodelay(true));
     let door = web.now().await;
     let Some(tls) = &door.tls else {
         return requests(stream, site, web, watcher).await;
     };
-    match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => requests(stream, site, web, watcher).await,
-        Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+    let agreed = timeout(HANDSHAKE_TIMEOUT, async {
+        if strays::is_one(&stream).await {
+            strays.answer(&mut stream).await;
+            return None;
+        }
+        Some(tls.accept(stream).await)
+    });
+    match agreed.await {
+        Ok(Some(Ok(stream))) => requests(stream, site, web, watcher).await,
+        Ok(Some(Err(error))) => tracing::debug!(%error, "a handshake failed"),
+        Ok(None) => {}
         Err(_) => tracing::debug!("a handshake took too long"),
     }
 }

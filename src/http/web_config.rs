@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::door::Door;
+use super::routes::Wanted;
 use super::tls::{self, Papers};
 use crate::config::{Complaint, Complaints, Document, Pem, Web};
 
@@ -31,6 +32,8 @@ pub struct WebConfig {
     path: Option<PathBuf>,
     door: Mutex<(Arc<Door>, Instant)>,
     last: Arc<tokio::sync::Mutex<Last>>,
+    /// What scopes may name.
+    wanted: Mutex<Option<Arc<Wanted>>>,
 }
 
 /// What the last look found.
@@ -60,6 +63,7 @@ impl WebConfig {
             path: None,
             door: Mutex::new((Arc::new(Door::open()), Instant::now())),
             last: Arc::default(),
+            wanted: Mutex::default(),
         }
     }
 
@@ -78,6 +82,7 @@ impl WebConfig {
             path: Some(path.to_owned()),
             door: Mutex::new((Arc::new(door), Instant::now())),
             last: Arc::new(tokio::sync::Mutex::new(last)),
+            wanted: Mutex::default(),
         })
     }
 
@@ -96,6 +101,29 @@ impl WebConfig {
     pub fn scheme_in(path: &Path) -> Result<&'static str, Complaints> {
         let (web, _) = read_web(path)?;
         Ok(web.tls.map_or("http", |_| "https"))
+    }
+
+    /// From now on that config is in force: a scope that names a business which it does not is
+    /// warned of, now and whenever the file changes.
+    pub fn serves(&self, wanted: Arc<Wanted>) {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted);
+        self.warn_of_strangers();
+    }
+
+    fn warn_of_strangers(&self) {
+        let wanted = self
+            .wanted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(wanted) = wanted else { return };
+        for (user, business) in self.last_seen().0.strangers(&wanted.businesses) {
+            tracing::warn!(
+                user,
+                business,
+                "business_scopes names a business that the config does not: that user sees nothing of it"
+            );
+        }
     }
 
     /// Looks at the files, and takes up what has changed.
@@ -118,7 +146,9 @@ impl WebConfig {
         door.1 = Instant::now();
         if let Some(new) = seen? {
             door.0 = Arc::new(new);
+            drop(door);
             tracing::info!("the web config was taken up");
+            self.warn_of_strangers();
         }
         Ok(())
     }

@@ -356,5 +356,5 @@ businesses:
     }
     page.assert("up", &[("business", "acme"), ("source", SPRING)], "1");
     let landing = exporter.get("/").await.text();
-    assert!(landing.contains("shown by its ad account"), "{landing}");
+    assert!(landing.contains("gives way to its ad account"), "{landing}");
 }

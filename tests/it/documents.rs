@@ -5,7 +5,7 @@ use std::fs;
 
 use clap::Parser;
 use marketing_messages_exporter::cli::Cli;
-use marketing_messages_exporter::config::{Config, Document};
+use marketing_messages_exporter::config::{Config, Document, Web};
 use marketing_messages_exporter::exposition::catalog;
 use serde_yaml::Value;
 
@@ -128,9 +128,32 @@ fn every_config_that_is_shown_is_valid() {
 }
 
 #[test]
+fn every_web_config_that_is_shown_is_valid() {
+    let text = read("docs/web.md");
+    let blocks = blocks(&text, "yaml").into_iter();
+    let configs = blocks.filter(|block| !block.starts_with("scrape_configs:"));
+    let mut shown = 0;
+    for text in configs {
+        shown += 1;
+        let name = "docs/web.md".to_owned();
+        if let Err(complaints) = Web::parse(Document { name, text }) {
+            panic!("{complaints}");
+        }
+    }
+    assert!(shown > 2, "only {shown} web configs are shown");
+}
+
+#[test]
 fn every_command_line_that_is_shown_is_one() {
     let mut shown = 0;
-    for name in ["README.md", CONFIGURATION, TOOLS, "CONTRIBUTING.md"] {
+    for name in [
+        "README.md",
+        CONFIGURATION,
+        TOOLS,
+        "docs/web.md",
+        "docs/deployment.md",
+        "CONTRIBUTING.md",
+    ] {
         for line in blocks(&read(name), "sh").iter().flat_map(|b| b.lines()) {
             let command = line.split('#').next().unwrap_or_default();
             let ours = command.trim().strip_prefix("cargo run --release -- ");

@@ -26,6 +26,7 @@ mod shards;
 mod simulator;
 mod specification;
 mod state;
+mod status;
 mod tools;
 mod truth;
 mod writer;

@@ -149,7 +149,7 @@ async fn paths_and_methods_are_answered_as_they_should() {
     let api = account().await;
     let exporter = api.exporter(ACCOUNT).await;
     exporter.page_up().await;
-    for path in ["/", "/metrics", "/-/healthy", "/-/ready"] {
+    for path in ["/", "/metrics", "/api/status", "/-/healthy", "/-/ready"] {
         let get = exporter.get(path).await;
         assert_eq!(get.status, 200, "{path}");
         let head = exporter.ask("HEAD", path, "").await;

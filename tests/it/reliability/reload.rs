@@ -212,3 +212,41 @@ async fn reload_over_http_is_forbidden_unless_enabled() {
     program.signal("HUP");
     program.logs("the config was reloaded").await;
 }
+
+#[tokio::test]
+async fn reload_refuses_a_wrong_web_config_and_the_old_one_stays_in_force() {
+    let api = Api::demo().await;
+    let folder = Folder::new();
+    configure(&api, &folder, &[FIRST], false);
+    let good = "http_server_config: { headers: { X-Frame-Options: deny } }\n";
+    let web = folder.write("web.yaml", good);
+    let flag = format!("--web.config.file={}", web.display());
+    let program = Program::start(&folder, &["--web.enable-lifecycle", &flag]).await;
+    let in_force = async || {
+        let answer = program.visitor.get("/-/healthy").await;
+        answer.header("x-frame-options").map(str::to_owned)
+    };
+    assert_eq!(in_force().await.as_deref(), Some("deny"));
+    assert_eq!(loaded(&program.visitor.page().await).0, Some(1.0));
+    folder.write(
+        "web.yaml",
+        "http_server_config: { headers: { Server: x } }\n",
+    );
+    let (status, told) = reload(&program).await;
+    assert_eq!(status, 500);
+    let complaint = "web.yaml:1: http_server_config.headers.Server: ";
+    assert!(told.contains(complaint), "{told}");
+    assert_eq!(in_force().await.as_deref(), Some("deny"));
+    assert_eq!(loaded(&program.visitor.page().await).0, Some(0.0));
+    program.logs("the web config was not taken up").await;
+    // By signal as well, with another mistake, and then with none.
+    folder.write("web.yaml", "basic_auth_user: {}\n");
+    program.signal("HUP");
+    program.logs("basic_auth_user: this key is not known").await;
+    assert_eq!(in_force().await.as_deref(), Some("deny"));
+    assert_eq!(loaded(&program.visitor.page().await).0, Some(0.0));
+    folder.write("web.yaml", &good.replace("deny", "sameorigin"));
+    assert_eq!(reload(&program).await.0, 200);
+    assert_eq!(in_force().await.as_deref(), Some("sameorigin"));
+    assert_eq!(loaded(&program.visitor.page().await).0, Some(1.0));
+}

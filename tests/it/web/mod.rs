@@ -3,6 +3,7 @@
 
 mod auth;
 mod program;
+mod scopes;
 mod tls;
 
 use std::fs;

@@ -4,7 +4,9 @@ use std::process::Command;
 
 use tokio::task::spawn_blocking;
 
-use super::{Authority, Folder, Guarded};
+use super::{Authority, Folder, Guarded, ask};
+use crate::harness::wait_until;
+use crate::process::Program;
 
 fn exporter(arguments: &[&str]) -> (Option<i32>, String) {
     let ran = Command::new(env!("CARGO_BIN_EXE_marketing-messages-exporter"))
@@ -116,4 +118,30 @@ fn it_listens_on_every_address_that_is_named_also_by_ipv6() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(all, "{ports:?}");
+}
+
+#[tokio::test]
+async fn plain_http_where_https_is_served_is_logged_once_and_not_each_time() {
+    let folder = Folder::new();
+    let (certificate, key) = Authority::new("ours").vouches_for("localhost");
+    folder.write("server.crt", &certificate);
+    folder.write("server.key", &key);
+    let web = "tls_server_config: { cert_file: server.crt, key_file: server.key }\n";
+    let web = folder.write("web.yaml", web);
+    let flag = format!("--web.config.file={}", web.display());
+    let program = Program::bare(&["demo", "--web.listen-address=127.0.0.1:0", &flag]);
+    let listening = || program.lines("message=listening").pop();
+    wait_until("it listens", || listening().is_some()).await;
+    let line = listening().unwrap();
+    let address = line.split("address=").nth(1).unwrap();
+    let address = address.split(' ').next().unwrap();
+    for _ in 0..3 {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let told = ask(stream, "/metrics", "").await;
+        assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
+    }
+    let said = || program.lines("plain HTTP where HTTPS is served");
+    wait_until("it is logged", || !said().is_empty()).await;
+    assert_eq!(said().len(), 1);
+    assert!(said()[0].contains("peer=127.0.0.1"), "{:?}", said());
 }

@@ -45,12 +45,10 @@ async fn https_is_served_and_nothing_else() {
     let older = client.speaking(&TLS12);
     let answer = server.secure(&older).await.unwrap();
     assert_eq!(answer.version, ProtocolVersion::TLSv1_2);
-    // Who speaks plain HTTP gets nothing that could be taken for an answer.
-    assert!(
-        !ask(server.plain().await, "/metrics", "")
-            .await
-            .contains("HTTP/1.1 200")
-    );
+    // Who speaks plain HTTP is told so, and nothing else.
+    let told = ask(server.plain().await, "/metrics", "").await;
+    assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
+    assert!(told.ends_with("client sent an HTTP request to an HTTPS server\n"));
     let stranger = Client::trusting(&Authority::new("another"));
     server.secure(&stranger).await.unwrap_err();
 }

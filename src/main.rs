@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use marketing_messages_exporter::cli::{Cli, Command};
 use marketing_messages_exporter::commands::{
-    Failure, check, demo, discover, healthcheck, once, serve,
+    Failure, backfill, check, demo, discover, healthcheck, once, serve,
 };
 use marketing_messages_exporter::logging;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,6 +51,12 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let checked = check::run(flags, options, progress).await;
             progress("");
             return told(checked?);
+        }
+        Some(Command::Backfill(options)) => {
+            let watcher = (progress, std::io::stderr().is_terminal());
+            let out = std::io::stdout();
+            let complete = backfill::run(flags, options, stop()?, watcher, out).await?;
+            return Ok(ExitCode::from(u8::from(!complete)));
         }
         Some(Command::Healthcheck) => healthcheck::run(flags).await?,
         Some(Command::Once(options)) => return told(once::run(flags, options).await?),

@@ -250,7 +250,10 @@ fn misdated(query: &Query, row: &Row) -> Option<Fault> {
     let (start, stop) = (row.start, row.stop);
     let (as_asked, of) = match query.increment {
         Increment::Whole => (start == since && stop == until, ""),
-        Increment::Daily => (start == stop && since <= start && stop <= until, "each day of "),
+        Increment::Daily => (
+            start == stop && since <= start && stop <= until,
+            "each day of ",
+        ),
     };
     (!as_asked).then(|| {
         Fault::new(

@@ -49,7 +49,10 @@ impl Days {
 
     /// How many.
     pub fn count(self) -> usize {
-        let gone = self.since.until(self.until).map_or(0, |gone| gone.get_days());
+        let gone = self
+            .since
+            .until(self.until)
+            .map_or(0, |gone| gone.get_days());
         usize::try_from(gone).unwrap_or(0) + 1
     }
 
@@ -125,8 +128,8 @@ impl Source {
         listing.members.len()
     }
 
-    /// The calls that so many days cost at most, both questions together, where no page and no
-    /// stretch of days turns out to be too large.
+    /// The calls that so many days of one question cost at most, where no page and no stretch of
+    /// days turns out to be too large.
     pub fn calls(&self, listing: &Listing, days: usize) -> usize {
         if listing.campaigns.is_empty() {
             return 0;
@@ -143,8 +146,7 @@ impl Source {
                 filtered.max(chunks).min(unfiltered)
             }
         };
-        let whole = days / a_question;
-        self.questions().len() * (whole * of(a_question) + of(days % a_question))
+        days / a_question * of(a_question) + of(days % a_question)
     }
 }
 

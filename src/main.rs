@@ -10,6 +10,7 @@ use marketing_messages_exporter::commands::{
     Failure, backfill, check, demo, discover, healthcheck, once, serve,
 };
 use marketing_messages_exporter::logging;
+use marketing_messages_exporter::poll::clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -53,9 +54,14 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             return told(checked?);
         }
         Some(Command::Backfill(options)) => {
-            let watcher = (progress, std::io::stderr().is_terminal());
-            let out = std::io::stdout();
-            let complete = backfill::run(flags, options, stop()?, watcher, out).await?;
+            let around = backfill::Around {
+                stop: stop()?,
+                show: progress,
+                watched: std::io::stderr().is_terminal(),
+                now: clock::now,
+                out: std::io::stdout(),
+            };
+            let complete = backfill::run(flags, options, around).await?;
             return Ok(ExitCode::from(u8::from(!complete)));
         }
         Some(Command::Healthcheck) => healthcheck::run(flags).await?,

@@ -31,7 +31,6 @@ use crate::config::Config;
 use crate::config_file;
 use crate::exposition::Common;
 use crate::plan::{Days, MONTHS_KEPT, Plan, Subject};
-use crate::poll::clock;
 use crate::row::{DatePreset, Dates};
 
 /// The window whose series the history continues.
@@ -47,19 +46,42 @@ const IN_MEMORY: SignedDuration = SignedDuration::from_hours(3);
 /// The development tier's quota of reads, as far as it is used: so many in so many seconds.
 const DEVELOPMENT: (f64, f64) = (50.0, 300.0);
 
-/// Writes the history to the file, or else to `out`; returns whether all of it is there. `show`
-/// is told what is asked, `watched` whether somebody sees that.
+/// What a backfill has around it.
+pub struct Around<Stop, Show, Out> {
+    /// Comes when it is to end.
+    pub stop: Stop,
+    /// Shows what it is at: one line, written over and over.
+    pub show: Show,
+    /// Whether somebody sees that.
+    pub watched: bool,
+    /// The wall clock.
+    pub now: fn() -> Timestamp,
+    /// Where the history goes without a file.
+    pub out: Out,
+}
+
+/// Writes the history to the file, or else to `out`; returns whether all of it is there.
 ///
 /// # Errors
-/// When the command line or the config is refused, or nothing can be written.
-pub async fn run(
+/// When the command line or the config is refused, nothing can be written, or `stop` came.
+pub async fn run<Stop, Show, Out>(
     flags: &cli::Flags,
     backfill: &cli::Backfill,
-    stop: impl Future<Output = ()>,
-    (show, watched): (impl Fn(&str) + Send + Sync + 'static, bool),
-    out: impl Write + Send + 'static,
-) -> Result<bool, Failure> {
-    let days = days(backfill, clock::now())?;
+    around: Around<Stop, Show, Out>,
+) -> Result<bool, Failure>
+where
+    Stop: Future<Output = ()>,
+    Show: Fn(&str) + Send + Sync + 'static,
+    Out: Write + Send + 'static,
+{
+    let Around {
+        stop,
+        show,
+        watched,
+        now,
+        out,
+    } = around;
+    let days = days(backfill, now())?;
     let config = config_file::load(&flags.config_file)?;
     let plan = Plan::of(&config);
     let window = window(&config)?;
@@ -73,6 +95,7 @@ pub async fn run(
         config,
         plan,
         days,
+        now,
         errand,
         journal: Mutex::new(journal),
         progress: Progress::new(show, watched),
@@ -133,8 +156,8 @@ pub async fn run(
         .values()
         .filter_map(|found| found.newest)
         .max();
-    if newest.is_some_and(|newest| clock::now().duration_since(newest) < IN_MEMORY) {
-        tracing::warn!(newest = ?newest, "the newest day ended less than three hours ago, and Prometheus still holds those in memory: wait, or take an earlier --until, before blocks are made of it");
+    if let Some(newest) = newest.filter(|newest| now().duration_since(*newest) < IN_MEMORY) {
+        tracing::warn!(%newest, "the newest day ended less than three hours ago, and Prometheus still holds those in memory: wait, or take an earlier --until, before blocks are made of it");
     }
     Ok(!missing && !withheld)
 }

@@ -19,7 +19,6 @@ use crate::fault::Reason;
 use crate::graph::{self, Class, Error, Lessons};
 use crate::listing::Listing;
 use crate::plan::{Days, PAGE_SIZE, Plan, Question, Source, Subject};
-use crate::poll::clock;
 use crate::row::{AccountId, Row};
 use crate::state::Journal;
 
@@ -43,6 +42,8 @@ pub(super) struct Work {
     pub(super) config: Config,
     pub(super) plan: Plan,
     pub(super) days: Days,
+    /// The wall clock.
+    pub(super) now: fn() -> Timestamp,
     pub(super) errand: Errand,
     pub(super) journal: Mutex<Journal>,
     pub(super) progress: Progress,
@@ -156,7 +157,7 @@ impl Work {
         let source = &self.plan.sources[place];
         let kept = lock(&self.journal).listing(place);
         let kept = kept.map_err(|error| Missed::Unread(format!("the journal: {error}")))?;
-        let fresh = |listing: &Listing| clock::now().duration_since(listing.at) < LISTING_KEPT;
+        let fresh = |listing: &Listing| (self.now)().duration_since(listing.at) < LISTING_KEPT;
         let zone = kept.as_ref().and_then(|kept| kept.account.timezone.clone());
         if let Some(listing) = kept.filter(fresh) {
             return Ok(listing);
@@ -167,7 +168,7 @@ impl Work {
         };
         let asker = Asker::new(business, account, &source.name).map_err(Missed::Unread)?;
         self.progress.at(&source.business, &source.name);
-        let at = clock::now();
+        let at = (self.now)();
         let found = self.errand.ask(&asker, async |session| {
             graph::discover(session, source, at).await
         });
@@ -192,7 +193,7 @@ impl Work {
                 &format!("the time zone of {id} could not be read: nobody knows when its days end"),
             );
         };
-        let today = clock::now().to_zoned(zone.clone()).date();
+        let today = (self.now)().to_zoned(zone.clone()).date();
         let days = over(self.days, today);
         let closing = days.and_then(|days| days.until().tomorrow().ok()?.to_zoned(zone).ok());
         // At level account there may be too many campaigns for one true answer.
@@ -437,7 +438,7 @@ impl Work {
                 let until = self.errand.held_until(&asker).unwrap_or(now);
                 job.not_before = Some(until);
                 let wait = until.saturating_duration_since(now);
-                let until = clock::now() + wait;
+                let until = (self.now)() + wait;
                 self.progress
                     .held(&source.business, &source.name, until, &why);
             }

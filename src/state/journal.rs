@@ -9,10 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::Refused;
+use super::frames::{At, FRAME_HEAD, framed, read_frame, taken, taken_start};
 use super::kept::{Kept, kept};
 use super::wire::{In, Out};
 use crate::listing::Listing;
@@ -24,9 +25,6 @@ const MAGIC: &str = "marketing-messages-exporter backfill ";
 
 /// The layout of all behind the header. Whoever changes one raises the other.
 const LAYOUT: u64 = 1;
-
-/// The longest frame that is believed, in bytes: that of a question about very many sources.
-const LONGEST_FRAME: u32 = 256 * 1024 * 1024;
 
 /// Bytes that are read at once of each of many answers.
 const PORTION: usize = 8 * 1024;
@@ -444,21 +442,6 @@ impl Cursor<'_> {
     }
 }
 
-/// The file from some place on; several can be read side by side.
-#[derive(Debug)]
-struct At<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
 const QUESTION: u8 = 0;
 const LISTING: u8 = 1;
 const ANSWER: u8 = 2;
@@ -512,70 +495,6 @@ impl Kept for Days {
     }
 }
 
-/// The length in front of each frame, in bytes.
-const FRAME_HEAD: u64 = 4;
-
 fn header() -> String {
     format!("{MAGIC}{LAYOUT}\n")
-}
-
-/// A frame of what `put` writes.
-fn framed<T: ?Sized>(
-    what: &T,
-    put: impl for<'a> FnOnce(&'a T, &mut Out<'a>),
-) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut out = Out::begin(&mut bytes, b"");
-    put(what, &mut out);
-    out.finish()?;
-    let length = u32::try_from(bytes.len());
-    let length = length.ok().filter(|length| *length <= LONGEST_FRAME);
-    let length =
-        length.ok_or_else(|| io::Error::new(ErrorKind::FileTooLarge, "too much for one frame"))?;
-    let mut frame = length.to_le_bytes().to_vec();
-    frame.append(&mut bytes);
-    Ok(frame)
-}
-
-/// The next frame, checksum included; one that is not whole is an unexpected end.
-fn read_frame(from: &mut impl Read) -> Result<Vec<u8>, Unusable> {
-    const TORN: ErrorKind = ErrorKind::UnexpectedEof;
-    let mut length = [0; 4];
-    from.read_exact(&mut length)?;
-    let length = u32::from_le_bytes(length);
-    if length > LONGEST_FRAME || length <= CHECKSUM {
-        return Err(io::Error::from(TORN).into());
-    }
-    // Memory is taken only for what there is.
-    let mut frame = Vec::new();
-    let read = from.take(length.into()).read_to_end(&mut frame)?;
-    let body = frame.len().saturating_sub(CHECKSUM as usize);
-    let (body, written) = frame.split_at(body);
-    let whole = u32::try_from(read) == Ok(length);
-    if !whole || crc32fast::hash(body).to_le_bytes() != *written {
-        return Err(io::Error::from(TORN).into());
-    }
-    Ok(frame)
-}
-
-/// The length of a frame's checksum, in bytes.
-const CHECKSUM: u32 = 4;
-
-/// What a frame holds, to its last byte.
-fn taken<T>(
-    frame: &[u8],
-    take: impl FnOnce(&mut In<'_>) -> Result<T, Refused>,
-) -> Result<T, Refused> {
-    let mut body = &frame[..frame.len().saturating_sub(CHECKSUM as usize)];
-    let length = body.len() as u64;
-    In::begin(&mut body, length).whole(take)
-}
-
-/// What a frame begins with.
-fn taken_start<T>(
-    frame: &[u8],
-    take: impl FnOnce(&mut In<'_>) -> Result<T, Refused>,
-) -> Result<T, Refused> {
-    let mut body = frame;
-    take(&mut In::begin(&mut body, frame.len() as u64))
 }

@@ -6,6 +6,7 @@
 //!
 //! `journal` keeps something else in the same bytes: the answers of a backfill under way.
 
+mod frames;
 mod journal;
 mod kept;
 mod sources;

@@ -118,6 +118,11 @@ impl<'a> Teller<'a> {
             ZeroFill::Active => newest.start,
         };
         let all = self.chapter.source.zero_fill == ZeroFill::All;
+        let withheld = self
+            .withheld
+            .iter()
+            .filter(|(.., key)| *key == identity.key());
+        let withheld: Vec<_> = withheld.collect();
         let (mut delivered, mut converted) = (Side::new(delivered), Side::new(converted));
         let mut days = Vec::new();
         for day in each(first, until) {
@@ -126,8 +131,8 @@ impl<'a> Teller<'a> {
                 continue;
             }
             let told = Told {
-                delivery: self.said(Question::Delivery, day, identity, delivery),
-                conversions: self.said(Question::Conversions, day, identity, conversions),
+                delivery: self.said(Question::Delivery, day, &withheld, delivery),
+                conversions: self.said(Question::Conversions, day, &withheld, conversions),
                 member: Some(identity),
                 asked: Some((day, day)),
             };
@@ -150,7 +155,7 @@ impl<'a> Teller<'a> {
         &self,
         question: Question,
         day: Date,
-        identity: &Identity,
+        withheld: &[&(Question, Days, &str)],
         row: Option<&'k Row>,
     ) -> Said<'k> {
         let place = match question {
@@ -163,9 +168,8 @@ impl<'a> Teller<'a> {
             known.get(at).is_some_and(|days| days.has(day))
         };
         let withheld = || {
-            let mut withheld = self.withheld.iter();
-            withheld
-                .any(|(of, days, key)| *of == question && days.has(day) && *key == identity.key())
+            let mut withheld = withheld.iter();
+            withheld.any(|(of, days, _)| *of == question && days.has(day))
         };
         match row {
             Some(row) => Said::Row(row),

@@ -114,7 +114,7 @@ impl Work {
         };
         match error.class {
             Class::TooLarge if days.count() == 1 && job.lessons.page_size == 1 => {
-                return Err(Over::Source(error.fault.to_string()));
+                Err(Over::Source(error.fault.to_string()))
             }
             Class::TooLarge => {
                 job.days = job.days.min((days.count() / 2).max(1));

@@ -37,7 +37,9 @@ pub enum Said<'a> {
     Row(&'a Row),
     /// It was answered, without such a row.
     NoRow,
-    /// It was not answered, or not believably.
+    /// It was answered with a row that nobody may believe.
+    Withheld,
+    /// It was not answered.
     Unknown,
 }
 
@@ -165,7 +167,7 @@ impl<'a> Told<'a> {
         let answered = !matches!(self.conversions, Said::Unknown);
         let (delivery, conversions) = match (self.delivery, self.conversions) {
             // Nothing is said of a row that nobody may believe, not even which days it is about.
-            (Said::Unknown, Said::Unknown) => return None,
+            (Said::Unknown | Said::Withheld, Said::Unknown | Said::Withheld) => return None,
             // The two queries' rows are one: what this one leaves out is left out, and not 0.
             (Said::NoRow, converted @ Said::Row(_)) => (Said::Unknown, converted),
             said => said,
@@ -190,7 +192,7 @@ impl<'a> Said<'a> {
         match (answer, row) {
             (None, _) => Self::Unknown,
             (Some(_), Some(row)) => Self::Row(row),
-            (Some(answer), None) if answer.withheld.contains(key) => Self::Unknown,
+            (Some(answer), None) if answer.withheld.contains(key) => Self::Withheld,
             (Some(_), None) => Self::NoRow,
         }
     }
@@ -198,7 +200,7 @@ impl<'a> Said<'a> {
     fn row(self) -> Option<&'a Row> {
         match self {
             Self::Row(row) => Some(row),
-            Self::NoRow | Self::Unknown => None,
+            Self::NoRow | Self::Withheld | Self::Unknown => None,
         }
     }
 }
@@ -221,7 +223,7 @@ impl Shown<'_> {
         match self.delivery {
             Said::Row(row) => given(row.figures.get(column)),
             Said::NoRow => zero_without_row.then_some(0.0),
-            Said::Unknown => None,
+            Said::Withheld | Said::Unknown => None,
         }
     }
 
@@ -270,7 +272,7 @@ impl Shown<'_> {
                 Some(row.figures.get(column))
             }
             Said::NoRow => Some(Figure::Missing),
-            Said::Unknown => None,
+            Said::Withheld | Said::Unknown => None,
         }
     }
 

@@ -173,7 +173,8 @@ impl<'a> Teller<'a> {
         };
         match row {
             Some(row) => Said::Row(row),
-            None if answered() && !withheld() => Said::NoRow,
+            None if withheld() => Said::Withheld,
+            None if answered() => Said::NoRow,
             None => Said::Unknown,
         }
     }

@@ -144,6 +144,29 @@ async fn a_quota_that_is_spent_holds_its_ad_account_off_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn it_ends_at_once_while_the_api_hangs() {
+    let api = Api::demo().await;
+    let now = marketing_messages_exporter::poll::clock::now();
+    api.set_time(&now.to_string());
+    api.break_with(&["hang@endpoint:insights"]);
+    let desk = Desk::new(&api, "", THREE_ZONES);
+    let day = (now - jiff::ToSpan::hours(24 * 5)).strftime("%Y-%m-%d");
+    let (since, until) = (format!("--since={day}"), format!("--until={day}"));
+    let arguments = ["backfill", &since, &until];
+    let program = Program::start(&desk.read("config.yaml"), &arguments);
+    wait_until("calls hang", || api.calls("/insights") > 0).await;
+    let asked = std::time::Instant::now();
+    program.signal("-TERM");
+    let (code, out, log) = program.end().await;
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(asked.elapsed() < std::time::Duration::from_secs(5));
+    assert!(
+        log.iter().any(|line| line.contains("--output.file")),
+        "{log:#?}"
+    );
+}
+
+#[tokio::test]
 async fn what_cannot_be_meant_is_refused_before_anything_is_asked() {
     let api = Api::demo().await;
     let head = "windows: [{ name: today, date_preset: yesterday }]";

@@ -1,7 +1,7 @@
 //! A source's past, day by day: which stretches of days one question asks about, and what that
 //! costs.
 
-use jiff::ToSpan;
+use jiff::Span;
 use jiff::civil::Date;
 
 use super::{
@@ -65,8 +65,9 @@ impl Days {
     #[must_use]
     pub fn split(self, days: usize) -> (Self, Option<Self>) {
         let days = i64::try_from(days.max(1)).unwrap_or(i64::MAX);
-        let next = self.since.checked_add(days.days());
-        let rest = next.ok().and_then(|next| Self::new(next, self.until));
+        let gone = Span::new().try_days(days).ok();
+        let next = gone.and_then(|gone| self.since.checked_add(gone).ok());
+        let rest = next.and_then(|next| Self::new(next, self.until));
         let until = rest.map_or(self.until, |rest| {
             rest.since.yesterday().unwrap_or(self.until)
         });

@@ -144,7 +144,11 @@ where
     };
     let samples = match written.map_err(|error| Failure::Failed(error.to_string()))? {
         Ok(samples) => samples,
-        Err(error) => return Err(Failure::Failed(error.to_string())),
+        Err(error) => {
+            let file = place.map(|place| place.to_string());
+            let file = file.as_deref().unwrap_or("standard output");
+            return Err(Failure::Failed(format!("{file}: {error}")));
+        }
     };
     let calls = work.errand.heard().calls;
     match &place {

@@ -91,16 +91,21 @@ pub(super) fn journal(place: Option<&Place>, question: Vec<String>) -> Result<Jo
     };
     let path = place.journal();
     let shown = path.display();
+    let anew = |question| {
+        Journal::create(&path)
+            .and_then(|file| Journal::begin(file, true, question))
+            .map_err(|error| format!("{shown}: {error}"))
+    };
     match Journal::open(&path) {
         Ok(Some(journal)) => match difference(journal.question(), &question) {
             None => Ok(journal),
+            // There is nothing in it to lose.
+            Some(_) if journal.is_empty() => anew(question),
             Some(differs) => Err(format!(
                 "{shown}: it belongs to another question: {differs}. Ask the same again, remove that file, or write to another --output.file"
             )),
         },
-        Ok(None) => Journal::create(&path)
-            .and_then(|file| Journal::begin(file, true, question))
-            .map_err(|error| format!("{shown}: {error}")),
+        Ok(None) => anew(question),
         Err(Unusable::Io(error)) => Err(format!("{shown}: {error}")),
         Err(unusable) => Err(format!(
             "{shown}: {unusable}; remove it, or write to another --output.file"

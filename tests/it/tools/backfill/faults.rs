@@ -103,6 +103,10 @@ async fn where_nothing_is_brought_nothing_is_written() {
     let ended = desk.to_file(&AUTUMN).await;
     assert!(matches!(ended, Err(Failure::Failed(_))), "{ended:?}");
     assert!(!super::is_there(&desk.path("history")));
+    // A journal of nothing stands in nobody's way.
+    api.mend();
+    let days = ["--since=2026-10-20", "--until=2026-10-21"];
+    assert!(desk.to_file(&days).await.unwrap());
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 
 from boards.variables import PICKS  # noqa: E402
 
-BOARDS = ["overview", "campaigns", "campaign", "exporter"]
+BOARDS = ["overview", "campaigns", "campaign", "days", "exporter"]
 
 
 def picked(value):

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::civil::Date;
 
 use crate::plan::{NoSuchShard, Shard};
 
@@ -119,6 +120,8 @@ pub enum Command {
     Once(Once),
     /// Lists the message campaigns that each token sees, as YAML to paste under `businesses`
     Discover(Discover),
+    /// Writes daily history for `promtool tsdb create-blocks-from openmetrics`
+    Backfill(Backfill),
     /// Asks the exporter that runs here whether it works; exits with 0 or 1
     Healthcheck,
     /// Serves live numbers of a simulated Graph API: no Meta account needed
@@ -191,6 +194,23 @@ pub struct Discover {
     pub graph_version: Option<String>,
 }
 
+/// Flags of `backfill`.
+#[derive(Args, Clone, Debug)]
+pub struct Backfill {
+    /// The first day: YYYY-MM-DD, at most 37 months ago
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub since: Date,
+    /// The last day, itself included; days that are not over are left out
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub until: Date,
+    /// Where to write, instead of standard output; the same command goes on where it was stopped
+    #[arg(long = "output.file", value_name = "PATH")]
+    pub output_file: Option<PathBuf>,
+    /// A label that the scrape adds, such as job=marketing-messages; repeatable
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+}
+
 /// Flags of `demo`.
 #[derive(Args, Clone, Debug)]
 pub struct Demo {
@@ -242,6 +262,46 @@ pub enum LogFormat {
     /// One object a line.
     Json,
 }
+
+fn day(text: &str) -> Result<Date, String> {
+    let read = text.parse().ok().filter(|_| text.len() == 10);
+    read.ok_or_else(|| "a day is written YYYY-MM-DD".to_owned())
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let Some((name, value)) = text.split_once('=') else {
+        return Err("a label is written NAME=VALUE".to_owned());
+    };
+    let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty()
+        || name.starts_with(|c: char| c.is_ascii_digit())
+        || !name.chars().all(letters)
+    {
+        return Err("the name of a label has letters, digits and underscores".to_owned());
+    }
+    if name.starts_with("__") || ROW_LABELS.contains(&name) {
+        return Err(format!("{name} is a label that the rows have already"));
+    }
+    if value.is_empty() {
+        return Err("an empty label is none".to_owned());
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Labels that only a row can give.
+const ROW_LABELS: [&str; 11] = [
+    "account_id",
+    "action_type",
+    "ad_id",
+    "ad_name",
+    "adset_id",
+    "adset_name",
+    "business",
+    "campaign_id",
+    "campaign_name",
+    "currency",
+    "window",
+];
 
 fn telemetry_path(path: &str) -> Result<String, String> {
     match path {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Parser;
 use marketing_messages_exporter::cli::{Cli, Command};
 use marketing_messages_exporter::commands::{
-    Failure, check, demo, discover, healthcheck, once, serve,
+    Failure, backfill, check, demo, discover, healthcheck, once, serve,
 };
 use marketing_messages_exporter::logging;
+use marketing_messages_exporter::poll::clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -51,6 +52,17 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let checked = check::run(flags, options, progress).await;
             progress("");
             return told(checked?);
+        }
+        Some(Command::Backfill(options)) => {
+            let around = backfill::Around {
+                stop: stop()?,
+                show: progress,
+                watched: std::io::stderr().is_terminal(),
+                now: clock::now,
+                out: std::io::stdout(),
+            };
+            let complete = backfill::run(flags, options, around).await?;
+            return Ok(ExitCode::from(u8::from(!complete)));
         }
         Some(Command::Healthcheck) => healthcheck::run(flags).await?,
         Some(Command::Once(options)) => return told(once::run(flags, options).await?),

@@ -1,9 +1,11 @@
 //! Questions asked outside of polls, for a person who waits: through a gate of their own, within
 //! the same quotas, and counted.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
+use tokio::time::Instant;
 
 use crate::config::{Business, Config};
 use crate::graph::{Call, Client, Credentials, Gate, Headers, Lane, Limits, Session, SetupError};
@@ -12,7 +14,7 @@ use crate::row::AccountId;
 use crate::secret_store;
 
 /// Requests a second: what a daemon's first round takes at least.
-const PACE: f64 = 10.0;
+pub const PACE: f64 = 10.0;
 
 /// The way to the API for one command.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Heard {
     pub calls: u64,
     /// The headers of the latest answer that had any.
     pub last: Headers,
+    /// The access tier of each ad account that told it.
+    pub tiers: BTreeMap<AccountId, String>,
     /// How far this machine's clock is ahead of the API's, by the latest answer.
     pub ahead: Option<SignedDuration>,
 }
@@ -87,7 +91,7 @@ impl Errand {
 
     /// Asks, and listens to what the answers say by the way.
     pub async fn ask<T>(&self, asker: &Asker, question: impl AsyncFnOnce(Session<'_>) -> T) -> T {
-        let told = |call: &Call<'_>| self.hear(call);
+        let told = |call: &Call<'_>| self.hear(asker, call);
         question(Session {
             client: &self.client,
             credentials: &asker.credentials,
@@ -103,9 +107,17 @@ impl Errand {
         self.lock().clone()
     }
 
-    fn hear(&self, call: &Call<'_>) {
+    /// Until when nothing is asked for that asker; `None` where something may be.
+    pub fn held_until(&self, asker: &Asker) -> Option<Instant> {
+        self.gate.held_until(&asker.lane)
+    }
+
+    fn hear(&self, asker: &Asker, call: &Call<'_>) {
         let mut heard = self.lock();
         heard.calls += 1;
+        if let (Some(account), Some(tier)) = (&asker.lane.account, &call.headers.tier) {
+            heard.tiers.insert(account.clone(), tier.clone());
+        }
         if *call.headers != Headers::default() {
             heard.last = call.headers.clone();
             let date = call.headers.date;

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use self::errand::{Asker, Errand, Heard};
+pub use self::errand::{Asker, Errand, Heard, PACE};
 use self::reload::{Parts, Reloader};
 use crate::beat::Beat;
 use crate::config::Config;

@@ -1,6 +1,7 @@
 //! The subcommands, one file each. They return what `main` is to exit with, and print only what
 //! they were asked for.
 
+pub mod backfill;
 pub mod check;
 pub mod demo;
 pub mod discover;

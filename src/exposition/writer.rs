@@ -11,14 +11,14 @@ use jiff::tz::TimeZone;
 
 use super::catalog::{Bound, FAMILIES, Family, Of, PREFIX};
 use super::text::{push_escaped, push_label, push_number};
-use crate::config::{Bounds, Labels};
+use crate::config::{Bounds, ExtraField, Labels};
 use crate::listing::{Campaign, Listing};
 use crate::plan::Window;
 use crate::row::{Identity, Kind};
 use crate::snapshot::{Known, Shown, Snapshot, WindowKnown, shown};
 
 /// Lines leave in portions of about this many bytes.
-const PORTION: usize = 64 * 1024;
+pub(super) const PORTION: usize = 64 * 1024;
 
 /// Writes the campaign page of a snapshot; returns how many series it has.
 ///
@@ -141,11 +141,7 @@ impl<W: Write> Lines<'_, W> {
         };
         for (place, extra) in first.source.columns.extra.iter().enumerate() {
             let name = format!("{PREFIX}{}", extra.metric);
-            let help = format!(
-                "{} ({}) as of the last successful poll",
-                extra.help, extra.field
-            );
-            self.begin(&name, &help);
+            self.begin(&name, &extra_help(extra));
             self.row_lines(&name, |row| row.extra(place), extra.kind == Kind::Money)?;
         }
         Ok(())
@@ -419,8 +415,16 @@ fn campaigns(snapshot: &Snapshot) -> impl Iterator<Item = (&Known, &Listing, &Ca
     })
 }
 
+/// The HELP of one of the config's own fields.
+pub(super) fn extra_help(extra: &ExtraField) -> String {
+    format!(
+        "{} ({}) as of the last successful poll",
+        extra.help, extra.field
+    )
+}
+
 /// Appends a row's labels: business, ids and names down to its level, window.
-fn push_row(out: &mut Vec<u8>, business: &str, identity: &Identity, window: &str) {
+pub(super) fn push_row(out: &mut Vec<u8>, business: &str, identity: &Identity, window: &str) {
     let mut label = |separator: u8, name: &str, value: &str| {
         out.push(separator);
         push_label(out, name, value);
@@ -440,7 +444,7 @@ fn push_row(out: &mut Vec<u8>, business: &str, identity: &Identity, window: &str
     label(b',', "window", window);
 }
 
-fn push_user_labels(out: &mut Vec<u8>, labels: &Labels) {
+pub(super) fn push_user_labels(out: &mut Vec<u8>, labels: &Labels) {
     for (name, value) in labels.iter() {
         out.push(b',');
         push_label(out, name, value);
@@ -448,7 +452,7 @@ fn push_user_labels(out: &mut Vec<u8>, labels: &Labels) {
 }
 
 /// The first moment of a day: midnight, or what stands for it where clocks skip midnight.
-fn midnight(day: Date, timezone: &TimeZone) -> Option<f64> {
+pub(super) fn midnight(day: Date, timezone: &TimeZone) -> Option<f64> {
     let start = day
         .to_zoned(timezone.clone())
         .and_then(|day| day.start_of_day())

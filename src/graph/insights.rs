@@ -1,7 +1,7 @@
 //! One whole question about insights: page after page, in smaller pages where the API cannot give
 //! large ones, without the fields that it does not take.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use super::error::{Class, Error};
 use super::session::{Endpoint, Session};
 use super::wire;
 use crate::fault::{Fault, Reason};
-use crate::plan::{Node, PAGE_SIZE, Query, Question};
+use crate::plan::{FIRST_DATED_DAY, Increment, Node, PAGE_SIZE, Query, Question};
 use crate::row::{ActionList, Dates, Level, Row};
 
 /// Where an answer stops being one: a thousand full pages.
@@ -89,6 +89,10 @@ pub async fn ask(
             }
             match misdated(query, &row) {
                 None => heard.rows.push(row),
+                // Where only single days can be meant, no other row is believed either.
+                Some(fault) if query.increment == Increment::Daily && !knows_no_days(&row) => {
+                    return Err(Error::garbled(fault.message));
+                }
                 Some(fault) => {
                     heard.withheld.insert(row.identity.key().into());
                     heard.fault.get_or_insert(fault);
@@ -96,6 +100,9 @@ pub async fn ask(
             }
         }
         match page.after {
+            None if query.increment == Increment::Daily && has_a_day_twice(&heard.rows) => {
+                return Err(Error::garbled("one day of one object came twice"));
+            }
             None => return Ok(heard),
             same if same == after => {
                 return Err(Error::garbled("a next page that is the same page again"));
@@ -115,7 +122,8 @@ fn mend(error: &Error, query: &Query, lessons: &mut Lessons, first_page: bool) -
                 page_size = lessons.page_size,
                 "the API cannot give such large pages, asking for smaller ones"
             );
-            true
+            // Fewer days may help more: that is for the one to choose who asks about them.
+            !has_many_days(query)
         }
         // A field that is dropped half way would leave an answer of two minds.
         Class::Rejected if error.fault.code == Some(100) && first_page => {
@@ -209,6 +217,9 @@ fn params(query: &Query, lessons: &Lessons, after: Option<&str>) -> Vec<(&'stati
         }
         Dates::Unsent => {}
     }
+    if query.increment == Increment::Daily {
+        params.push(("time_increment", "1".to_owned()));
+    }
     let mut filters = Vec::new();
     if !query.campaigns.is_empty() {
         let ids: Vec<_> = query.campaigns.iter().map(|id| id.as_str()).collect();
@@ -239,13 +250,37 @@ fn misdated(query: &Query, row: &Row) -> Option<Fault> {
     let Dates::Range { since, until } = query.dates else {
         return None;
     };
-    (row.start != since || row.stop != until).then(|| {
-        let (start, stop) = (row.start, row.stop);
+    let (start, stop) = (row.start, row.stop);
+    let (as_asked, of) = match query.increment {
+        Increment::Whole => (start == since && stop == until, ""),
+        Increment::Daily => (
+            start == stop && since <= start && stop <= until,
+            "each day of ",
+        ),
+    };
+    (!as_asked).then(|| {
         Fault::new(
             Reason::Garbled,
             format!(
-                "asked for {since} to {until}, answered for {start} to {stop}: that row is withheld"
+                "asked for {of}{since} to {until}, answered for {start} to {stop}: that row is withheld"
             ),
         )
     })
+}
+
+/// Whether the row is of a campaign that is older than the API's support of dates: then it is
+/// about the campaign's whole life.
+fn knows_no_days(row: &Row) -> bool {
+    row.start < row.stop && row.start < FIRST_DATED_DAY
+}
+
+fn has_many_days(query: &Query) -> bool {
+    let many = matches!(query.dates, Dates::Range { since, until } if since < until);
+    many && query.increment == Increment::Daily
+}
+
+fn has_a_day_twice(rows: &[Row]) -> bool {
+    let mut seen = HashSet::new();
+    let mut days = rows.iter().map(|row| (row.identity.key(), row.start));
+    days.any(|day| !seen.insert(day))
 }

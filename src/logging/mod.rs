@@ -2,6 +2,7 @@
 
 mod logfmt;
 
+use std::io::{self, IsTerminal, Write};
 use std::panic;
 
 use tracing_subscriber::EnvFilter;
@@ -32,7 +33,7 @@ pub fn start(level: LogLevel, format: LogFormat) -> Result<(), TryInitError> {
             .with(
                 tracing_subscriber::fmt::layer()
                     .event_format(Logfmt)
-                    .with_writer(std::io::stderr),
+                    .with_writer(stderr),
             )
             .try_init(),
         LogFormat::Json => registry
@@ -41,8 +42,18 @@ pub fn start(level: LogLevel, format: LogFormat) -> Result<(), TryInitError> {
                     .json()
                     .flatten_event(true)
                     .with_target(false)
-                    .with_writer(std::io::stderr),
+                    .with_writer(stderr),
             )
             .try_init(),
     }
+}
+
+/// Standard error, where a line of progress may stand on a terminal: a log line takes its place.
+fn stderr() -> impl Write {
+    let mut err = io::stderr();
+    if err.is_terminal() {
+        // What cannot be cleared can still be written to.
+        let _ = err.write_all(b"\r\x1b[K");
+    }
+    err
 }

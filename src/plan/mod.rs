@@ -3,6 +3,7 @@
 //! Everything here is arithmetic on what is known. Nothing asks, waits or reads a clock.
 
 mod estimate;
+mod history;
 mod shard;
 
 use std::collections::BTreeMap;
@@ -12,11 +13,12 @@ use std::time::Duration;
 use jiff::civil::Date;
 
 pub use self::estimate::Estimate;
+pub use self::history::{Days, FIRST_DATED_DAY, MONTHS_KEPT};
 pub use self::shard::{NoSuchShard, Shard};
 
 use crate::config::{Business, Config, ExtraField, Labels, Thresholds, ZeroFill};
 use crate::listing::Listing;
-use crate::row::{AccountId, Dates, Kind, Level, ObjectId, Scalar};
+use crate::row::{AccountId, Dates, Kind, Level, Named, ObjectId, Row, Scalar};
 
 /// Rows a page. Meta's documents name no limit; 500 is what production clients use without being
 /// told to reduce the amount of data.
@@ -118,12 +120,23 @@ pub struct Query {
     pub rows: Level,
     /// Which days.
     pub dates: Dates,
+    /// Whether each row is of all of them.
+    pub increment: Increment,
     /// Which numbers.
     pub question: Question,
     /// What those numbers are.
     pub columns: Columns,
     /// Only these campaigns; empty: no such filter.
     pub campaigns: Vec<ObjectId>,
+}
+
+/// How an answer divides the days that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Increment {
+    /// Not at all: one row for all of them.
+    Whole,
+    /// One row a day; days without anything to tell have none.
+    Daily,
 }
 
 /// The node whose insights are asked.
@@ -357,6 +370,31 @@ impl Source {
         }
     }
 
+    /// That row under the id that the user configured: a campaign source's may be an ad's.
+    #[must_use]
+    pub fn as_configured(&self, mut row: Row) -> Row {
+        if let (Subject::Campaign(id), Some(campaign)) = (&self.subject, &row.identity.campaign)
+            && campaign.id != *id
+        {
+            let mut identity = row.identity.as_ref().clone();
+            let name = campaign.name.clone();
+            identity.campaign = Some(Named {
+                id: id.clone(),
+                name,
+            });
+            row.identity = Arc::new(identity);
+        }
+        row
+    }
+
+    /// The key of that row under the id that the user configured.
+    pub fn key_as_configured(&self, key: Box<str>) -> Box<str> {
+        match &self.subject {
+            Subject::Campaign(id) if self.level == Level::Campaign => id.as_str().into(),
+            _ => key,
+        }
+    }
+
     /// The campaigns to ask about: `None` while nothing is known, and none named.
     pub fn campaigns(&self, listing: Option<&Listing>) -> Option<Vec<ObjectId>> {
         match (&self.subject, listing) {
@@ -379,11 +417,27 @@ impl Source {
         listing: Option<&Listing>,
         rows: Option<usize>,
     ) -> Option<Vec<Query>> {
+        let asked = Asked {
+            dates: window.dates,
+            increment: Increment::Whole,
+            days: 1,
+        };
+        self.ask(asked, question, listing, rows)
+    }
+
+    fn ask(
+        &self,
+        asked: Asked,
+        question: Question,
+        listing: Option<&Listing>,
+        rows: Option<usize>,
+    ) -> Option<Vec<Query>> {
         let ask = |node: Node, level: Option<Level>, campaigns: &[ObjectId]| Query {
             node,
             level,
             rows: self.level,
-            dates: window.dates,
+            dates: asked.dates,
+            increment: asked.increment,
             question,
             columns: self.columns.clone(),
             campaigns: campaigns.to_vec(),
@@ -410,10 +464,10 @@ impl Source {
                 (false, Question::Conversions) => None,
             };
         }
-        let filtered = filtered_calls(campaigns.len(), listing);
+        let filtered = filtered_calls(campaigns.len(), listing, asked.days);
         let unfiltered = rows
             .or(listing.map(|l| l.rows))
-            .map(|rows| rows.div_ceil(PAGE_SIZE).max(1));
+            .map(|rows| rows.saturating_mul(asked.days).div_ceil(PAGE_SIZE).max(1));
         Some(match unfiltered {
             Some(unfiltered) if unfiltered <= filtered => vec![ask(account, Some(self.level), &[])],
             _ => campaigns
@@ -426,11 +480,20 @@ impl Source {
 
 /// The calls that `campaign.id IN` filters cost: one a chunk, or more where the chunks' rows pass
 /// a page.
-fn filtered_calls(campaigns: usize, listing: Option<&Listing>) -> usize {
+fn filtered_calls(campaigns: usize, listing: Option<&Listing>, days: usize) -> usize {
     let members = listing.map_or(campaigns, |l| l.members.len());
     campaigns
         .div_ceil(IDS_A_FILTER)
-        .max(members.div_ceil(PAGE_SIZE))
+        .max(members.saturating_mul(days).div_ceil(PAGE_SIZE))
+}
+
+/// The days of a question, and how they are divided.
+#[derive(Clone, Copy)]
+struct Asked {
+    dates: Dates,
+    increment: Increment,
+    /// How many rows one row's object can have.
+    days: usize,
 }
 
 impl Node {

@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::graph::{Class, Error, Lessons, Session, ask, discover};
 use crate::listing::Listing;
 use crate::plan::{Query, Question, Source, Subject, Window};
-use crate::row::{Level, Named, Row};
+use crate::row::{Level, Row};
 use crate::snapshot::{Heard, Polled};
 
 /// What a poll needs to know.
@@ -176,19 +176,10 @@ impl Turn {
             self.rows = Some(insights.rows_seen);
         }
         let withheld = insights.withheld.into_iter();
-        let withheld = withheld.map(|key| match &source.subject {
-            // As with the rows below: its key is the id that the user configured.
-            Subject::Campaign(id) if source.level == Level::Campaign => id.as_str().into(),
-            _ => key,
-        });
-        let withheld = withheld.collect();
-        let rows = insights
-            .rows
-            .into_iter()
-            .map(|row| as_configured(row, &source.subject));
+        let rows = insights.rows.into_iter();
         Ok(Heard {
-            rows: Some(rows.collect()),
-            withheld,
+            rows: Some(rows.map(|row| source.as_configured(row)).collect()),
+            withheld: withheld.map(|key| source.key_as_configured(key)).collect(),
             fault: insights.fault,
         })
     }
@@ -200,20 +191,4 @@ fn is_final(class: Class) -> bool {
         class,
         Class::Throttled(_) | Class::Denied | Class::Forbidden | Class::Held
     )
-}
-
-/// A campaign source's rows carry the id that the user configured, which may be an ad's.
-fn as_configured(mut row: Row, subject: &Subject) -> Row {
-    if let (Subject::Campaign(id), Some(campaign)) = (subject, &row.identity.campaign)
-        && campaign.id != *id
-    {
-        let mut identity = row.identity.as_ref().clone();
-        let name = campaign.name.clone();
-        identity.campaign = Some(Named {
-            id: id.clone(),
-            name,
-        });
-        row.identity = Arc::new(identity);
-    }
-    row
 }

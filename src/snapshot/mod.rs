@@ -20,7 +20,7 @@ use crate::plan::{Plan, Source};
 use crate::row::Row;
 
 pub use self::advance::{Heard, Polled};
-pub use self::shown::{Shown, shown};
+pub use self::shown::{Said, Shown, Told, shown};
 
 /// Everything that is known at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -10,9 +10,9 @@ use jiff::civil::Date;
 
 use super::{Answer, Known};
 use crate::config::ZeroFill;
-use crate::listing::Member;
+use crate::listing::{Listing, Member};
 use crate::plan::Columns;
-use crate::row::{ActionList, Dates, Figure, Figures, Identity, Kind, PURCHASE, Row, Scalar};
+use crate::row::{ActionList, Dates, Figure, Identity, Kind, PURCHASE, Row, Scalar};
 
 /// One row as it may be shown.
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +32,14 @@ pub struct Shown<'a> {
 
 /// What one query said of one row.
 #[derive(Clone, Copy, Debug)]
-enum Said<'a> {
+pub enum Said<'a> {
     /// It gave a row.
-    Row(&'a Figures),
+    Row(&'a Row),
     /// It was answered, without such a row.
     NoRow,
-    /// It was not answered, or not believably.
+    /// It was answered with a row that nobody may believe.
+    Withheld,
+    /// It was not answered.
     Unknown,
 }
 
@@ -122,11 +124,35 @@ impl<'a> Join<'a> {
         conversions: Option<&'a Row>,
         member: Option<&'a Member>,
     ) -> Option<Shown<'a>> {
-        let row = delivery.or(conversions);
-        let identity = row
-            .map(|row| row.identity.as_ref())
-            .or(member.map(|m| m.identity.as_ref()))?;
-        let listing = self.known.listing.as_deref();
+        let told = Told {
+            delivery: Said::by(self.delivery, delivery, key),
+            conversions: Said::by(self.conversions, conversions, key),
+            member: member.map(|member| member.identity.as_ref()),
+            asked: self.asked,
+        };
+        told.join(&self.known.source.columns, self.known.listing.as_deref())
+    }
+}
+
+/// Everything that was heard of one row.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// By the delivery query.
+    pub delivery: Said<'a>,
+    /// By the conversions query.
+    pub conversions: Said<'a>,
+    /// Whom it is about, where it is known without a row.
+    pub member: Option<&'a Identity>,
+    /// The days that were asked about, where those are fixed.
+    pub asked: Option<(Date, Date)>,
+}
+
+impl<'a> Told<'a> {
+    /// The two queries' rows as one; `None` where nothing may be shown.
+    pub fn join(self, columns: &'a Columns, listing: Option<&'a Listing>) -> Option<Shown<'a>> {
+        let (delivered, converted) = (self.delivery.row(), self.conversions.row());
+        let row = delivered.or(converted);
+        let identity = row.map(|row| row.identity.as_ref()).or(self.member)?;
         let gone = |id: &str| listing.is_some_and(|listing| listing.campaign(id).is_none());
         if identity
             .campaign
@@ -135,18 +161,13 @@ impl<'a> Join<'a> {
         {
             return None;
         }
-        let mixed = [delivery, conversions]
-            .into_iter()
-            .flatten()
-            .any(|row| row.mixed_attribution);
-        let has_actions = conversions.is_some_and(|row| row.has_actions);
-        let said = (
-            Said::by(self.delivery, delivery, key),
-            Said::by(self.conversions, conversions, key),
-        );
-        let (delivery, conversions) = match said {
+        let mut rows = [delivered, converted].into_iter().flatten();
+        let mixed = rows.any(|row| row.mixed_attribution);
+        let has_actions = converted.is_some_and(|row| row.has_actions);
+        let answered = !matches!(self.conversions, Said::Unknown);
+        let (delivery, conversions) = match (self.delivery, self.conversions) {
             // Nothing is said of a row that nobody may believe, not even which days it is about.
-            (Said::Unknown, Said::Unknown) => return None,
+            (Said::Unknown | Said::Withheld, Said::Unknown | Said::Withheld) => return None,
             // The two queries' rows are one: what this one leaves out is left out, and not 0.
             (Said::NoRow, converted @ Said::Row(_)) => (Said::Unknown, converted),
             said => said,
@@ -158,8 +179,8 @@ impl<'a> Join<'a> {
                 .as_deref()
                 .or(listing.and_then(|l| l.account.currency.as_deref())),
             dates: row.map(|row| (row.start, row.stop)).or(self.asked),
-            conversions_withheld: self.conversions.is_some() && mixed && !has_actions,
-            columns: &self.known.source.columns,
+            conversions_withheld: answered && mixed && !has_actions,
+            columns,
             delivery,
             conversions,
         })
@@ -170,9 +191,16 @@ impl<'a> Said<'a> {
     fn by(answer: Option<&Answer>, row: Option<&'a Row>, key: &str) -> Self {
         match (answer, row) {
             (None, _) => Self::Unknown,
-            (Some(_), Some(row)) => Self::Row(&row.figures),
-            (Some(answer), None) if answer.withheld.contains(key) => Self::Unknown,
+            (Some(_), Some(row)) => Self::Row(row),
+            (Some(answer), None) if answer.withheld.contains(key) => Self::Withheld,
             (Some(_), None) => Self::NoRow,
+        }
+    }
+
+    fn row(self) -> Option<&'a Row> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::NoRow | Self::Withheld | Self::Unknown => None,
         }
     }
 }
@@ -193,9 +221,9 @@ impl Shown<'_> {
 
     fn delivered(&self, column: usize, zero_without_row: bool) -> Option<f64> {
         match self.delivery {
-            Said::Row(figures) => given(figures.get(column)),
+            Said::Row(row) => given(row.figures.get(column)),
             Said::NoRow => zero_without_row.then_some(0.0),
-            Said::Unknown => None,
+            Said::Withheld | Said::Unknown => None,
         }
     }
 
@@ -239,12 +267,12 @@ impl Shown<'_> {
             return None;
         }
         match self.conversions {
-            Said::Row(figures) => {
+            Said::Row(row) => {
                 let column = list.column(action_type, self.columns.action_types.len());
-                Some(figures.get(column))
+                Some(row.figures.get(column))
             }
             Said::NoRow => Some(Figure::Missing),
-            Said::Unknown => None,
+            Said::Withheld | Said::Unknown => None,
         }
     }
 

@@ -3,7 +3,11 @@
 //! A header line that names the layout, the snapshot, and a CRC-32 of all before it. The file is
 //! replaced as a whole or not at all, so that a crash at any moment leaves the old one or the new
 //! one; and it is believed as a whole or not at all. It holds no secret: a snapshot has none.
+//!
+//! `journal` keeps something else in the same bytes: the answers of a backfill under way.
 
+mod frames;
+mod journal;
 mod kept;
 mod sources;
 mod wire;
@@ -15,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+pub use self::journal::{Journal, Keyed, Unusable};
 use self::kept::Kept;
 use self::wire::{In, LARGEST, Out};
 use crate::plan::Plan;

@@ -139,8 +139,16 @@ impl<'a> In<'a> {
     }
 
     /// Reads the one thing that is in it.
-    pub(super) fn only<T: Kept>(mut self) -> Result<T, Refused> {
-        let read = T::take(&mut self)?;
+    pub(super) fn only<T: Kept>(self) -> Result<T, Refused> {
+        self.whole(T::take)
+    }
+
+    /// Reads it to its end.
+    pub(super) fn whole<T>(
+        mut self,
+        take: impl FnOnce(&mut Self) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        let read = take(&mut self)?;
         match self.left {
             0 => Ok(read),
             _ => Err(Refused::Garbled("it goes on behind its end")),

@@ -19,6 +19,7 @@ mod campaigns;
 mod config;
 mod config_hostile;
 mod corpora;
+mod journal;
 mod law;
 mod samples;
 mod scrape;

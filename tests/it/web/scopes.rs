@@ -5,6 +5,7 @@ use std::fs;
 
 use marketing_messages_exporter::app::App;
 use marketing_messages_exporter::http::WebConfig;
+use marketing_messages_exporter::plan::Shard;
 use tokio::net::TcpListener;
 
 use super::Folder;
@@ -52,7 +53,7 @@ async fn start(api: &Api, folder: &Folder) -> Visitor {
     };
     let config = parse(CONFIG, &api.simulator.url());
     let web = WebConfig::load(&web).unwrap_or_else(|all| panic!("{all}"));
-    let app = App::new(&config).unwrap().behind(web);
+    let app = App::new(&config, Shard::WHOLE).unwrap().behind(web);
     let path = "/metrics".to_owned();
     // It ends with the test's runtime.
     tokio::spawn(app.run(vec![listener], path, std::future::pending()));

@@ -1,0 +1,173 @@
+//! Where the history goes, and where its journal stands meanwhile.
+//!
+//! The file is replaced as a whole or not at all. Its journal stands beside it under the same name
+//! and `.partial`, until nothing is missing any more. For standard output the journal is a file
+//! without a name, which is gone with the process, however that ends.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::state::{Journal, Unusable};
+
+/// The file that the history is written to.
+#[derive(Clone, Debug)]
+pub(super) struct Place(PathBuf);
+
+impl Place {
+    /// The file of that path, which need not be there yet.
+    ///
+    /// # Errors
+    /// Where something stands there that must not be replaced.
+    pub(super) fn new(path: &Path) -> Result<Self, String> {
+        // A link stays a link: what it points to is replaced.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        match fs::metadata(&path) {
+            Ok(found) if !found.is_file() => Err(format!(
+                "--output.file={}: it must be an ordinary file; without this flag the history goes to standard output",
+                path.display()
+            )),
+            _ => Ok(Self(path)),
+        }
+    }
+
+    /// The journal's path.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.ending(".partial")
+    }
+
+    /// A file to write, which [`Place::replace`] puts in place.
+    pub(super) fn begin(&self) -> io::Result<File> {
+        let path = self.ending(".new");
+        remove(&path)?;
+        fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path)
+    }
+
+    /// Puts what was written in place of what stood there.
+    pub(super) fn replace(&self, written: &File) -> io::Result<()> {
+        written.sync_all()?;
+        fs::rename(self.ending(".new"), &self.0)
+    }
+
+    /// Takes back what was written, if anything was.
+    pub(super) fn forget(&self) {
+        // What is left of it is overwritten the next time.
+        let _ = remove(&self.ending(".new"));
+    }
+
+    /// Removes the journal: there is nothing left to ask.
+    pub(super) fn complete(&self) -> io::Result<()> {
+        remove(&self.journal())
+    }
+
+    fn ending(&self, ending: &str) -> PathBuf {
+        let mut name = self.0.as_os_str().to_owned();
+        name.push(ending);
+        name.into()
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+/// The journal of that question: the one beside the file, where one was left, or a new one.
+///
+/// # Errors
+/// A sentence on what stands in the way, and the remedy.
+pub(super) fn journal(place: Option<&Place>, question: Vec<String>) -> Result<Journal, String> {
+    let Some(place) = place else {
+        return spool(question).map_err(|error| {
+            format!(
+                "no temporary file in {}: {error}; name another folder by TMPDIR, or write to --output.file",
+                std::env::temp_dir().display()
+            )
+        });
+    };
+    let path = place.journal();
+    let shown = path.display();
+    let anew = |question| {
+        Journal::create(&path)
+            .and_then(|file| Journal::begin(file, true, question))
+            .map_err(|error| format!("{shown}: {error}"))
+    };
+    match Journal::open(&path) {
+        Ok(Some(journal)) => match difference(journal.question(), &question) {
+            None => Ok(journal),
+            // There is nothing in it to lose.
+            Some(_) if journal.is_empty() => anew(question),
+            Some(differs) => Err(format!(
+                "{shown}: it belongs to another question: {differs}. Ask the same again, remove that file, or write to another --output.file"
+            )),
+        },
+        Ok(None) => anew(question),
+        Err(Unusable::Io(error)) => Err(format!("{shown}: {error}")),
+        Err(unusable) => Err(format!(
+            "{shown}: {unusable}; remove it, or write to another --output.file"
+        )),
+    }
+}
+
+/// A journal that nobody else can see.
+fn spool(question: Vec<String>) -> io::Result<Journal> {
+    Journal::begin(tempfile::tempfile()?, false, question)
+}
+
+/// The first line of either question that is not in the other.
+fn difference(old: &[String], new: &[String]) -> Option<String> {
+    let lacks = |all: &[String], line: &String| !all.contains(line);
+    let gone = old.iter().find(|line| lacks(new, line));
+    let came = new.iter().find(|line| lacks(old, line));
+    match (gone, came) {
+        (None, None) if old == new => None,
+        (None, None) => Some("the same in another order".to_owned()),
+        (Some(old), Some(new)) => Some(format!("then \"{old}\", now \"{new}\"")),
+        (Some(old), None) => Some(format!("then \"{old}\", now nothing of the kind")),
+        (None, Some(new)) => Some(format!("now \"{new}\", then nothing of the kind")),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::difference;
+
+    #[test]
+    fn what_differs_is_named() {
+        let lines = |all: &[&str]| {
+            all.iter()
+                .map(|line| (*line).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let old = lines(&["days a", "level campaign"]);
+        assert_eq!(difference(&old, &old), None);
+        let told = |new: &[&str]| difference(&old, &lines(new)).unwrap();
+        assert_eq!(
+            told(&["days b", "level campaign"]),
+            "then \"days a\", now \"days b\""
+        );
+        assert_eq!(
+            told(&["days a"]),
+            "then \"level campaign\", now nothing of the kind"
+        );
+        assert_eq!(
+            told(&["days a", "level campaign", "source b"]),
+            "now \"source b\", then nothing of the kind"
+        );
+        assert_eq!(
+            told(&["level campaign", "days a"]),
+            "the same in another order"
+        );
+    }
+}

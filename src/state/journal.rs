@@ -1,0 +1,500 @@
+//! The journal of a backfill: every answer as it came, so that none is asked for twice, and so
+//! that years of them need no memory.
+//!
+//! A header line that names the layout, and frames: the question that all of it answers, listings,
+//! and answers, each a head and the rows of one key after another, by key. A frame is its length,
+//! its bytes and their CRC-32. Frames are only ever appended; what a crash left half-written at
+//! the end is cut off. It holds no secret: neither rows nor listings have one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::Refused;
+use super::frames::{At, FRAME_HEAD, framed, read_frame, taken, taken_start};
+use super::kept::{Kept, kept};
+use super::wire::{In, Out};
+use crate::listing::Listing;
+use crate::plan::{Days, Question};
+use crate::row::Row;
+
+/// What every layout's header begins with; its number and the line's end follow.
+const MAGIC: &str = "marketing-messages-exporter backfill ";
+
+/// The layout of all behind the header. Whoever changes one raises the other.
+const LAYOUT: u64 = 1;
+
+/// Bytes that are read at once of each of many answers.
+const PORTION: usize = 8 * 1024;
+
+/// Why a journal cannot be used; each goes on after `<file>: `.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The system does not let us.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Somebody else wrote it.
+    #[error("it is no journal of a backfill")]
+    Foreign,
+    /// Another release wrote it.
+    #[error("another release wrote it")]
+    OtherRelease,
+    /// It was whole when it was opened.
+    #[error("it was damaged: {0}")]
+    Damaged(Refused),
+}
+
+/// A journal, open for more.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    /// Where the next frame goes.
+    end: u64,
+    /// Whether each answer is to outlast a power cut.
+    durable: bool,
+    question: Vec<String>,
+    listings: BTreeMap<usize, u64>,
+    answers: BTreeMap<(usize, Question), BTreeMap<Days, Answer>>,
+}
+
+/// Where an answer's rows are, and what it did not tell.
+#[derive(Debug)]
+struct Answer {
+    at: u64,
+    keys: usize,
+    withheld: BTreeSet<Box<str>>,
+}
+
+/// The rows of one key, day by day.
+#[derive(Debug, Default)]
+pub struct Keyed {
+    /// What answered the delivery query.
+    pub delivery: Vec<Row>,
+    /// What answered the conversions query.
+    pub conversions: Vec<Row>,
+}
+
+impl Journal {
+    /// A journal in that file, which is empty, of answers to that question.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn begin(mut file: File, durable: bool, question: Vec<String>) -> io::Result<Self> {
+        file.write_all(header().as_bytes())?;
+        let mut journal = Self {
+            file,
+            end: header().len() as u64,
+            durable,
+            question: Vec::new(),
+            listings: BTreeMap::new(),
+            answers: BTreeMap::new(),
+        };
+        let frame = framed(&question, |question, out| {
+            out.bytes(&[QUESTION]);
+            question.put(out);
+        });
+        journal.append(&frame?)?;
+        journal.question = question;
+        Ok(journal)
+    }
+
+    /// The journal that stands there; `None` where there is none, or one that holds nothing yet.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is somebody else's file.
+    pub fn open(path: &Path) -> Result<Option<Self>, Unusable> {
+        match std::fs::metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+            Ok(found) if !found.is_file() => return Err(Unusable::Foreign),
+            Ok(_) => {}
+        }
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut start = Vec::new();
+        let header = header();
+        (&mut file)
+            .take(header.len() as u64)
+            .read_to_end(&mut start)?;
+        if start != header.as_bytes() {
+            return match header.as_bytes().starts_with(&start) {
+                true => Ok(None),
+                false if start.starts_with(MAGIC.as_bytes()) => Err(Unusable::OtherRelease),
+                false => Err(Unusable::Foreign),
+            };
+        }
+        let mut journal = Self {
+            file,
+            end: header.len() as u64,
+            durable: true,
+            question: Vec::new(),
+            listings: BTreeMap::new(),
+            answers: BTreeMap::new(),
+        };
+        journal.scan()?;
+        // Whatever stands behind its last whole frame was never finished.
+        journal.file.set_len(journal.end)?;
+        journal.file.seek(SeekFrom::Start(journal.end))?;
+        Ok((!journal.question.is_empty()).then_some(journal))
+    }
+
+    /// A new file for a journal, which only its owner may read.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn create(path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        options.mode(0o600).open(path)
+    }
+
+    /// What all of it answers.
+    pub fn question(&self) -> &[String] {
+        &self.question
+    }
+
+    /// Keeps what discovery found of a source; the newest one counts.
+    ///
+    /// # Errors
+    /// Where it cannot be written; the journal is then as it was.
+    pub fn keep_listing(&mut self, source: usize, listing: &Listing) -> io::Result<()> {
+        let at = self.end;
+        let frame = framed(listing, |listing, out| {
+            out.bytes(&[LISTING]);
+            out.count(source);
+            listing.put(out);
+        });
+        self.append(&frame?)?;
+        self.listings.insert(source, at);
+        Ok(())
+    }
+
+    /// What discovery found of a source.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn listing(&self, source: usize) -> Result<Option<Listing>, Unusable> {
+        let Some(at) = self.listings.get(&source) else {
+            return Ok(None);
+        };
+        let frame = read_frame(&mut self.at(*at))?;
+        let read = taken(&frame, |from| {
+            let (_, _) = (from.byte()?, usize::take(from)?);
+            Listing::take(from)
+        });
+        read.map(Some).map_err(Unusable::Damaged)
+    }
+
+    /// Keeps the answer to one question about those days of a source.
+    ///
+    /// # Errors
+    /// Where it cannot be written; the journal is then as it was.
+    pub fn keep(
+        &mut self,
+        source: usize,
+        question: Question,
+        days: Days,
+        mut rows: Vec<Row>,
+        withheld: BTreeSet<Box<str>>,
+    ) -> io::Result<()> {
+        rows.sort_by(|a, b| (a.identity.key(), a.start).cmp(&(b.identity.key(), b.start)));
+        let keyed: Vec<&[Row]> = rows
+            .chunk_by(|a, b| a.identity.key() == b.identity.key())
+            .collect();
+        let head = Head {
+            source,
+            conversions: question == Question::Conversions,
+            days,
+            keys: keyed.len(),
+            withheld,
+        };
+        let mut frames = framed(&head, |head, out| {
+            out.bytes(&[ANSWER]);
+            head.put(out);
+        })?;
+        let first = self.end + frames.len() as u64;
+        for rows in keyed {
+            let frame = framed(rows, |rows, out| {
+                out.bytes(&[ROWS]);
+                out.count(rows.len());
+                for row in rows {
+                    row.put(out);
+                }
+            });
+            frames.extend(frame?);
+        }
+        self.append(&frames)?;
+        self.admit(head, first);
+        Ok(())
+    }
+
+    /// The days of a source that one question is answered for, in order of their first days.
+    pub fn answered(&self, source: usize, question: Question) -> Vec<Days> {
+        let answers = self.answers.get(&(source, question));
+        answers
+            .into_iter()
+            .flat_map(|a| a.keys().copied())
+            .collect()
+    }
+
+    /// What was not believed of a source: the question, the days, and the key.
+    pub fn withheld(&self, source: usize) -> impl Iterator<Item = (Question, Days, &str)> {
+        self.of(source).flat_map(|(question, days, answer)| {
+            let keys = answer.withheld.iter();
+            keys.map(move |key| (question, days, key.as_ref()))
+        })
+    }
+
+    fn of(&self, source: usize) -> impl Iterator<Item = (Question, Days, &Answer)> {
+        let both = [Question::Delivery, Question::Conversions];
+        let both = both.map(|question| (question, self.answers.get(&(source, question))));
+        both.into_iter().flat_map(|(question, answers)| {
+            let answers = answers.into_iter().flatten();
+            answers.map(move |(days, answer)| (question, *days, answer))
+        })
+    }
+
+    /// Whether it holds any answer.
+    pub fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+    }
+
+    /// The rows of a source, key by key.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn rows(&self, source: usize) -> Result<Rows<'_>, Unusable> {
+        let cursors = self.of(source).map(|(question, _, answer)| {
+            let mut cursor = Cursor {
+                question,
+                from: self.at(answer.at),
+                left: answer.keys,
+                rows: Vec::new(),
+            };
+            cursor.advance().map(|()| cursor)
+        });
+        Ok(Rows {
+            cursors: cursors.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn at(&self, at: u64) -> BufReader<At<'_>> {
+        let file = &self.file;
+        BufReader::with_capacity(PORTION, At { file, at })
+    }
+
+    /// Appends frames, all or none of them.
+    fn append(&mut self, frames: &[u8]) -> io::Result<()> {
+        let written = self
+            .file
+            .write_all(frames)
+            .and_then(|()| match self.durable {
+                true => self.file.sync_data(),
+                false => Ok(()),
+            });
+        if let Err(error) = written {
+            // A full disk may have taken a part of them; that part is cut off at the next start
+            // too, should this not succeed.
+            let _ = self.file.set_len(self.end);
+            let _ = self.file.seek(SeekFrom::Start(self.end));
+            return Err(error);
+        }
+        self.end += frames.len() as u64;
+        Ok(())
+    }
+
+    fn admit(&mut self, head: Head, at: u64) {
+        let question = head.question();
+        let answer = Answer {
+            at,
+            keys: head.keys,
+            withheld: head.withheld,
+        };
+        let answers = self.answers.entry((head.source, question)).or_default();
+        answers.insert(head.days, answer);
+    }
+
+    /// Finds out what there is, up to the first frame that is not whole.
+    fn scan(&mut self) -> Result<(), Unusable> {
+        let mut from = BufReader::new(At {
+            file: &self.file,
+            at: self.end,
+        });
+        let mut at = self.end;
+        let (mut question, mut listings, mut heads) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let mut end = self.end;
+        // An answer whose rows are still to come, where they begin, and how many keys are left.
+        let mut open: Option<(Head, u64, usize)> = None;
+        loop {
+            let frame = match read_frame(&mut from) {
+                Ok(frame) => frame,
+                Err(Unusable::Io(error)) if error.kind() != ErrorKind::UnexpectedEof => {
+                    return Err(error.into());
+                }
+                // Cut off, or the end.
+                Err(_) => break,
+            };
+            let begin = at;
+            at += FRAME_HEAD + frame.len() as u64;
+            let read = match (frame.first(), open.take()) {
+                (Some(&QUESTION), None) => taken(&frame, |from| {
+                    from.byte()?;
+                    question = Kept::take(from)?;
+                    Ok(None)
+                }),
+                (Some(&LISTING), None) => taken_start(&frame, |from| {
+                    from.byte()?;
+                    listings.insert(usize::take(from)?, begin);
+                    Ok(None)
+                }),
+                (Some(&ANSWER), None) => taken(&frame, |from| {
+                    from.byte()?;
+                    let head = Head::take(from)?;
+                    let keys = head.keys;
+                    Ok(Some((head, at, keys)))
+                }),
+                (Some(&ROWS), Some((head, first, left))) => {
+                    Ok(left.checked_sub(1).map(|left| (head, first, left)))
+                }
+                _ => break,
+            };
+            match read {
+                Ok(Some((head, first, 0))) => {
+                    heads.push((head, first));
+                    end = at;
+                }
+                Ok(Some(more)) => open = Some(more),
+                Ok(None) => end = at,
+                Err(_) => break,
+            }
+        }
+        (self.question, self.listings, self.end) = (question, listings, end);
+        for (head, first) in heads {
+            self.admit(head, first);
+        }
+        Ok(())
+    }
+}
+
+/// The rows of one source, merged from all its answers.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    cursors: Vec<Cursor<'a>>,
+}
+
+impl Rows<'_> {
+    /// The rows of the next key, each question's by day; `None` after the last one.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn next(&mut self) -> Result<Option<Keyed>, Unusable> {
+        let keys = self.cursors.iter().filter_map(Cursor::key);
+        let Some(key) = keys.min().map(Box::<str>::from) else {
+            return Ok(None);
+        };
+        let mut keyed = Keyed::default();
+        for cursor in &mut self.cursors {
+            if cursor.key() != Some(&key) {
+                continue;
+            }
+            match cursor.question {
+                Question::Delivery => keyed.delivery.append(&mut cursor.rows),
+                Question::Conversions => keyed.conversions.append(&mut cursor.rows),
+            }
+            cursor.advance()?;
+        }
+        // Days may have been asked for in any order.
+        keyed.delivery.sort_by_key(|row| row.start);
+        keyed.conversions.sort_by_key(|row| row.start);
+        Ok(Some(keyed))
+    }
+}
+
+/// One answer that is being read.
+#[derive(Debug)]
+struct Cursor<'a> {
+    question: Question,
+    from: BufReader<At<'a>>,
+    /// How many keys are still to be read.
+    left: usize,
+    /// The rows of the next key; none after the last one.
+    rows: Vec<Row>,
+}
+
+impl Cursor<'_> {
+    fn key(&self) -> Option<&str> {
+        self.rows.first().map(|row| row.identity.key())
+    }
+
+    fn advance(&mut self) -> Result<(), Unusable> {
+        self.rows.clear();
+        if let Some(left) = self.left.checked_sub(1) {
+            self.left = left;
+            let frame = read_frame(&mut self.from)?;
+            self.rows = taken(&frame, |from| {
+                from.byte()?;
+                Vec::take(from)
+            })
+            .map_err(Unusable::Damaged)?;
+        }
+        Ok(())
+    }
+}
+
+const QUESTION: u8 = 0;
+const LISTING: u8 = 1;
+const ANSWER: u8 = 2;
+const ROWS: u8 = 3;
+
+/// What an answer is to, and what follows.
+struct Head {
+    source: usize,
+    conversions: bool,
+    days: Days,
+    keys: usize,
+    withheld: BTreeSet<Box<str>>,
+}
+
+kept!(Head {
+    source,
+    conversions,
+    days,
+    keys,
+    withheld
+});
+
+impl Head {
+    fn question(&self) -> Question {
+        match self.conversions {
+            true => Question::Conversions,
+            false => Question::Delivery,
+        }
+    }
+}
+
+impl Kept for Days {
+    fn put<'a>(&'a self, to: &mut Out<'a>) {
+        to.signed(self.since().year().into());
+        to.signed(self.since().day_of_year().into());
+        to.count(self.count());
+    }
+
+    fn take(from: &mut In<'_>) -> Result<Self, Refused> {
+        const NO_DAYS: Refused = Refused::Garbled("it holds days that no calendar has");
+        let year = i16::try_from(from.signed()?).map_err(|_| NO_DAYS)?;
+        let day = i16::try_from(from.signed()?).map_err(|_| NO_DAYS)?;
+        let count = usize::take(from)?;
+        let first = jiff::civil::date(0, 1, 1)
+            .with()
+            .year(year)
+            .day_of_year(day);
+        let first = first.build().map_err(|_| NO_DAYS)?;
+        let whole = Self::new(first, jiff::civil::Date::MAX).ok_or(NO_DAYS)?;
+        Ok(whole.split(count).0)
+    }
+}
+
+fn header() -> String {
+    format!("{MAGIC}{LAYOUT}\n")
+}

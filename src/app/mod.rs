@@ -30,6 +30,7 @@ use crate::plan::Plan;
 use crate::poll::{Crank, Settings, clock};
 use crate::process::Process;
 use crate::snapshot::Snapshot;
+use crate::systemd::Supervisor;
 
 /// Why the exporter cannot start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,7 @@ pub struct App {
     reloader: Option<Reloader>,
     lifecycle: bool,
     web: Arc<WebConfig>,
+    supervisor: Supervisor,
 }
 
 impl App {
@@ -117,6 +119,7 @@ impl App {
             reloader: None,
             lifecycle: false,
             web: Arc::new(WebConfig::none()),
+            supervisor: Supervisor::default(),
         })
     }
 
@@ -136,6 +139,12 @@ impl App {
     pub fn behind(self, web: WebConfig) -> Self {
         let web = Arc::new(web);
         Self { web, ..self }
+    }
+
+    /// Tells that one how it fares.
+    #[must_use]
+    pub fn supervised(self, supervisor: Supervisor) -> Self {
+        Self { supervisor, ..self }
     }
 
     /// The pages that it publishes, newest last: for whoever wants to wait for one.
@@ -173,7 +182,7 @@ impl App {
             telemetry_path,
             page: self.pages.subscribe(),
             own: Arc::clone(&self.own),
-            beat: self.beat,
+            beat: Arc::clone(&self.beat),
             ready: AtomicBool::new(false),
             reload: self.lifecycle.then_some(reload),
             now: clock::now,
@@ -189,8 +198,9 @@ impl App {
         }
         if let Some(reloader) = self.reloader {
             let own = Arc::clone(&self.own);
-            let web = Arc::clone(&self.web);
-            tasks.spawn(reloader.run(requests, reloads, own, web, when(stopped.clone())));
+            let (web, supervisor) = (Arc::clone(&self.web), self.supervisor);
+            let stop = when(stopped.clone());
+            tasks.spawn(reloader.run(requests, reloads, own, web, supervisor, stop));
         }
         tasks.spawn(render::render(
             self.snapshots,
@@ -206,6 +216,9 @@ impl App {
                 when(stopped.clone()),
             ));
         }
+        let watch = self.supervisor.watch(self.beat, when(stopped.clone()));
+        tasks.spawn(watch);
+        self.supervisor.ready("serving");
         let ended = tokio::select! {
             () = stop => Ok(()),
             // None of them ends on its own but by mistake.
@@ -214,6 +227,7 @@ impl App {
                 Err(error) => Err(Error::Ended(error.to_string())),
             },
         };
+        self.supervisor.stopping();
         stopping.send_replace(true);
         while tasks.join_next().await.is_some() {}
         ended

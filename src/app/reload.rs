@@ -13,6 +13,7 @@ use crate::exposition::Own;
 use crate::http::{ReloadRequest, WebConfig};
 use crate::plan::Plan;
 use crate::poll::{Reload, clock};
+use crate::systemd::Supervisor;
 
 /// Reads the config again when it is asked to.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ impl Reloader {
         reloads: mpsc::Sender<Reload>,
         own: Arc<Own>,
         web: Arc<WebConfig>,
+        supervisor: Supervisor,
         stop: impl Future<Output = ()>,
     ) {
         let mut stop = pin!(stop);
@@ -43,6 +45,7 @@ impl Reloader {
                 Some(request) = requests.recv() => Some(request),
                 else => return stop.await,
             };
+            supervisor.reloading();
             let mut ended = self.reload(&reloads, &own).await;
             if let Err(refused) = web.look().await {
                 own.reloaded(None);
@@ -51,6 +54,10 @@ impl Reloader {
                     Err(complaints) => format!("{}\n{refused}", complaints.trim_end()),
                 });
             }
+            supervisor.ready(match ended {
+                Ok(()) => "serving",
+                Err(_) => "serving; the last reload was refused, and the log says why",
+            });
             if let Some(request) = request {
                 // Whoever asked may have hung up.
                 drop(request.send(ended));

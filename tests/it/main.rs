@@ -36,4 +36,5 @@ mod failures;
 mod process;
 mod reliability;
 mod repository;
+mod systemd;
 mod web;

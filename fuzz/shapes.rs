@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use marketing_messages_exporter::config::{Config, Document};
 use marketing_messages_exporter::graph::{Headers, read_answer};
-use marketing_messages_exporter::plan::{Plan, Query, Question};
+use marketing_messages_exporter::plan::{Plan, Query, Question, Shard};
 use marketing_messages_exporter::row::Figure;
 use marketing_messages_exporter::state;
 
@@ -49,7 +49,7 @@ windows: [{{ name: today, date_preset: today }}]
 businesses: [{{ name: acme, access_token_env: T, campaigns: [{{ id: \"120210000000000002\" }}] }}]
 "
     );
-    let plan = Plan::of(&parse(&text).ok()?);
+    let plan = Plan::of(&parse(&text).ok()?, Shard::WHOLE);
     let source = plan.sources.first()?;
     let queries = source.queries(source.windows.first()?, question, None, None)?;
     queries.into_iter().next()
@@ -86,7 +86,7 @@ pub(crate) fn config(data: &[u8]) {
         return;
     };
     match parse(text) {
-        Ok(config) => drop(Plan::of(&config)),
+        Ok(config) => drop(Plan::of(&config, Shard::WHOLE)),
         Err(complaints) => assert!(!complaints.is_empty()),
     }
 }
@@ -110,6 +110,7 @@ pub(crate) fn state(data: &[u8]) {
     if let Ok(Some(read)) = state::read(&path) {
         let plan = Plan {
             sources: Vec::new(),
+            configured: 0,
         };
         drop(read.into_snapshot(&plan, "2026-11-23T11:30:00Z".parse().unwrap_or_default()));
     }

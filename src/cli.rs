@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::plan::{NoSuchShard, Shard};
+
 /// Prometheus exporter for Meta's Marketing Messages on Messenger
 #[derive(Debug, Parser)]
 #[command(name = "marketing-messages-exporter", version = VERSION, args_override_self = false)]
@@ -61,6 +63,22 @@ pub struct Flags {
     /// Keeps what is known across restarts
     #[arg(long = "state.file", value_name = "PATH", global = true)]
     pub state_file: Option<PathBuf>,
+    /// Which share of the sources this replica polls, from 0; every replica has the same config
+    #[arg(
+        long = "shard.index",
+        value_name = "I",
+        default_value_t = 0,
+        global = true
+    )]
+    pub shard_index: u32,
+    /// How many replicas divide the sources between them
+    #[arg(
+        long = "shard.count",
+        value_name = "N",
+        default_value_t = 1,
+        global = true
+    )]
+    pub shard_count: u32,
     /// Least important messages to log
     #[arg(
         long = "log.level",
@@ -80,6 +98,14 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// The share of the sources that this replica polls.
+    ///
+    /// # Errors
+    /// When there is no such share.
+    pub fn shard(&self) -> Result<Shard, NoSuchShard> {
+        Shard::new(self.shard_index, self.shard_count)
+    }
+
     /// The web config file; as elsewhere, an empty path is none.
     pub fn web_config(&self) -> Option<&Path> {
         let path = self.web_config_file.as_deref();

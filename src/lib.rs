@@ -14,6 +14,7 @@ pub mod fault;
 pub mod listing;
 pub mod row;
 pub mod secret;
+pub mod spread;
 
 pub mod config;
 pub mod exposition;

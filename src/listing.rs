@@ -31,6 +31,8 @@ pub struct Campaign {
     pub status: Box<str>,
     /// The API's `objective`; empty where there is none.
     pub objective: Box<str>,
+    /// Whether Meta calls it a message campaign, where that was asked; false of an ad.
+    pub is_message: bool,
     /// The daily budgets of its ad sets, summed, in major units of the account's currency.
     pub daily_budget: Option<f64>,
     /// The lifetime budgets of its ad sets, summed, in major units of the account's currency.

@@ -26,7 +26,7 @@ use crate::config_file::ConfigFile;
 use crate::exposition::{Own, Page};
 use crate::graph::{Client, SetupError};
 use crate::http::{self, Site, WebConfig};
-use crate::plan::Plan;
+use crate::plan::{Plan, Shard};
 use crate::poll::{Crank, Settings, clock};
 use crate::process::Process;
 use crate::snapshot::Snapshot;
@@ -66,6 +66,7 @@ pub struct App {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     pages: watch::Sender<Arc<Page>>,
     state_file: Option<PathBuf>,
+    shard: Shard,
     reloader: Option<Reloader>,
     lifecycle: bool,
     web: Arc<WebConfig>,
@@ -73,26 +74,30 @@ pub struct App {
 }
 
 impl App {
-    /// Wires up an exporter for that config. Nothing is asked, bound or started yet.
+    /// Wires up an exporter for that share of a config. Nothing is asked, bound or started yet.
     ///
     /// # Errors
     /// When the config asks for what cannot be had.
-    pub fn new(config: &Config) -> Result<Self, Error> {
-        Self::with_state(config, None)
+    pub fn new(config: &Config, shard: Shard) -> Result<Self, Error> {
+        Self::with_state(config, shard, None)
     }
 
     /// The same, with what a file kept from the last run; the file is kept up to date from now on.
     ///
     /// # Errors
     /// As [`App::new`]. A file that cannot be used is set aside with a warning.
-    pub fn with_state(config: &Config, state_file: Option<PathBuf>) -> Result<Self, Error> {
+    pub fn with_state(
+        config: &Config,
+        shard: Shard,
+        state_file: Option<PathBuf>,
+    ) -> Result<Self, Error> {
         let now = clock::now();
         let (version, revision) = (env!("CARGO_PKG_VERSION"), env!("REVISION"));
-        let own = Arc::new(Own::new(version, revision, env!("RUST_VERSION"))?);
+        let own = Arc::new(Own::new(version, revision, env!("RUST_VERSION"), shard)?);
         own.register(Box::new(Process::new()?))?;
         own.reloaded(Some(now));
         let client = client(config)?;
-        let plan = Plan::of(config);
+        let plan = Plan::of(config, shard);
         let snapshot = match &state_file {
             Some(path) => keep::restore(path, &plan, now),
             None => Snapshot::unknown(&plan, now),
@@ -116,6 +121,7 @@ impl App {
             snapshots,
             pages: watch::Sender::new(Arc::new(page)),
             state_file,
+            shard,
             reloader: None,
             lifecycle: false,
             web: Arc::new(WebConfig::none()),
@@ -128,7 +134,7 @@ impl App {
     #[must_use]
     pub fn reloading(self, file: ConfigFile, hangups: mpsc::Receiver<()>, lifecycle: bool) -> Self {
         Self {
-            reloader: Some(Reloader::new(file, hangups)),
+            reloader: Some(Reloader::new(file, self.shard, hangups)),
             lifecycle,
             ..self
         }

@@ -11,7 +11,7 @@ use crate::config::{Complaints, Config};
 use crate::config_file::ConfigFile;
 use crate::exposition::Own;
 use crate::http::{ReloadRequest, WebConfig};
-use crate::plan::Plan;
+use crate::plan::{Plan, Shard};
 use crate::poll::{Reload, clock};
 use crate::systemd::Supervisor;
 
@@ -19,12 +19,17 @@ use crate::systemd::Supervisor;
 #[derive(Debug)]
 pub(super) struct Reloader {
     file: ConfigFile,
+    shard: Shard,
     hangups: mpsc::Receiver<()>,
 }
 
 impl Reloader {
-    pub(super) fn new(file: ConfigFile, hangups: mpsc::Receiver<()>) -> Self {
-        Self { file, hangups }
+    pub(super) fn new(file: ConfigFile, shard: Shard, hangups: mpsc::Receiver<()>) -> Self {
+        Self {
+            file,
+            shard,
+            hangups,
+        }
     }
 
     /// Reloads until `stop` comes.
@@ -67,7 +72,7 @@ impl Reloader {
 
     async fn reload(&mut self, reloads: &mpsc::Sender<Reload>, own: &Own) -> Result<(), String> {
         let loaded = match self.load().await {
-            Ok((config, refused)) => prepare(config).map(|reload| (reload, refused)),
+            Ok((config, refused)) => prepare(config, self.shard).map(|reload| (reload, refused)),
             Err(complaints) => Err(complaints),
         };
         let (reload, refused) = match loaded {
@@ -112,9 +117,9 @@ impl Reloader {
     }
 }
 
-fn prepare(config: Config) -> Result<Reload, String> {
+fn prepare(config: Config, shard: Shard) -> Result<Reload, String> {
     let client = super::client(&config).map_err(|error| error.to_string())?;
-    let plan = Plan::of(&config);
+    let plan = Plan::of(&config, shard);
     Ok(Reload {
         config,
         plan,

@@ -56,7 +56,7 @@ pub async fn run(
         },
         ..config
     };
-    let app = App::new(&config)?.behind(web);
+    let app = App::new(&config, flags.shard()?)?.behind(web);
     if let Some(Ok(address)) = listeners.first().map(tokio::net::TcpListener::local_addr) {
         // An unspecified address is every one: the loopback one is the one to try.
         let host = if address.ip().is_unspecified() {

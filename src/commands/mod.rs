@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use crate::app;
 use crate::config::Complaints;
+use crate::plan::NoSuchShard;
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -44,6 +45,12 @@ impl fmt::Display for Failure {
 impl From<Complaints> for Failure {
     fn from(complaints: Complaints) -> Self {
         Self::Refused(complaints.to_string())
+    }
+}
+
+impl From<NoSuchShard> for Failure {
+    fn from(error: NoSuchShard) -> Self {
+        Self::Refused(error.to_string())
     }
 }
 

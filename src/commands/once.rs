@@ -12,7 +12,7 @@ use crate::exposition::formats;
 /// When the config is refused.
 pub async fn run(flags: &Flags, once: &Once) -> Result<(String, bool), Failure> {
     let config = config_file::load(&flags.config_file)?;
-    let (page, succeeded) = App::new(&config)?.once().await?;
+    let (page, succeeded) = App::new(&config, flags.shard()?)?.once().await?;
     let page = match once.output {
         PageOutput::Text => page,
         PageOutput::Openmetrics => formats::openmetrics(&page),

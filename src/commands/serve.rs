@@ -24,9 +24,10 @@ pub async fn run(
     hangups: mpsc::Receiver<()>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
+    let shard = flags.shard()?;
     let mut file = ConfigFile::new(&flags.config_file);
     let config = file.load()?;
-    let app = App::with_state(&config, flags.state_file.clone())?;
+    let app = App::with_state(&config, shard, flags.state_file.clone())?;
     let app = app.reloading(file, hangups, flags.enable_lifecycle);
     let app = app.behind(web_config(flags)?);
     let app = app.supervised(Supervisor::of_environment());
@@ -36,6 +37,8 @@ pub async fn run(
         revision = env!("REVISION"),
         businesses = config.businesses.len(),
         windows = config.windows.len(),
+        shard = shard.index(),
+        shards = shard.count(),
         api = config.graph.url,
         api_version = config.graph.version,
         "starting"

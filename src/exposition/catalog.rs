@@ -469,6 +469,13 @@ pub mod own_families {
         &["business"],
         "Ad accounts and campaigns that this replica polls",
     );
+    /// Sources of every replica.
+    pub const SOURCES_CONFIGURED: OwnFamily = own(
+        "marketing_messages_exporter_sources_configured",
+        Gauge,
+        &[],
+        "Ad accounts and campaigns that the config has, of all shards together",
+    );
     /// Series.
     pub const PAGE_SERIES: OwnFamily = own(
         "marketing_messages_exporter_page_series",
@@ -504,6 +511,7 @@ pub mod own_families {
         RELOAD_SUCCESS_TIME,
         SHARD,
         SOURCES,
+        SOURCES_CONFIGURED,
         PAGE_SERIES,
         PAGE_BYTES,
     ];

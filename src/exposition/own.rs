@@ -14,6 +14,7 @@ use prometheus::{
 
 use super::catalog::{OwnFamily, own_families};
 use crate::fault::Reason;
+use crate::plan::Shard;
 
 /// Answers take a tenth of a second to half a minute, which is where the client gives up.
 const DURATION_BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -55,6 +56,7 @@ pub struct Own {
     reload_successful: IntGauge,
     reload_success_time: Gauge,
     sources: IntGaugeVec,
+    sources_configured: IntGauge,
     page_series: IntGauge,
     page_bytes: IntGauge,
 }
@@ -64,7 +66,12 @@ impl Own {
     ///
     /// # Errors
     /// When the catalog names a metric that Prometheus would not take, or one twice.
-    pub fn new(version: &str, revision: &str, rustversion: &str) -> prometheus::Result<Self> {
+    pub fn new(
+        version: &str,
+        revision: &str,
+        rustversion: &str,
+        shard: Shard,
+    ) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let counters = |family: OwnFamily| {
             let counters = IntCounterVec::new(opts(family), family.labels)?;
@@ -85,8 +92,9 @@ impl Own {
         gauges(own_families::BUILD_INFO)?
             .with_label_values(&[version, revision, rustversion])
             .set(1);
-        let shard = gauges(own_families::SHARD)?;
-        shard.with_label_values(&["0", "1"]).set(1);
+        gauges(own_families::SHARD)?
+            .with_label_values(&[shard.index().to_string(), shard.count().to_string()])
+            .set(1);
         Ok(Self {
             polls: counters(own_families::POLLS)?,
             poll_failures: counters(own_families::POLL_FAILURES)?,
@@ -109,6 +117,7 @@ impl Own {
                 Gauge::with_opts(opts(own_families::RELOAD_SUCCESS_TIME))?,
             )?,
             sources: gauges(own_families::SOURCES)?,
+            sources_configured: gauge(own_families::SOURCES_CONFIGURED)?,
             page_series: gauge(own_families::PAGE_SERIES)?,
             page_bytes: gauge(own_families::PAGE_BYTES)?,
             registry,
@@ -134,6 +143,12 @@ impl Own {
                 String::new()
             }
         }
+    }
+
+    /// How many sources the config has, of all shards.
+    pub fn configured(&self, sources: usize) {
+        self.sources_configured
+            .set(i64::try_from(sources).unwrap_or(i64::MAX));
     }
 
     /// A business that is polled from now on: its counters begin at 0, so that the first event is

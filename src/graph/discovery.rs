@@ -11,7 +11,7 @@ use serde_json::json;
 use super::error::{Class, Error};
 use super::nodes::{
     ACCOUNT_FIELDS, AD_FIELDS, AD_NODE_FIELDS, ADSET_FIELDS, CAMPAIGN_FIELDS, CAMPAIGN_NODE_FIELDS,
-    Node, major, read_node, read_nodes,
+    Node, SHARED_CAMPAIGN_NODE_FIELDS, major, read_node, read_nodes,
 };
 use super::session::{Endpoint, Session};
 use crate::listing::{Account, Campaign, Listing, Member};
@@ -32,7 +32,7 @@ pub async fn discover(
 ) -> Result<Listing, Error> {
     match &source.subject {
         Subject::AdAccount { id, only } => ad_account(session, source.level, id, only, at).await,
-        Subject::Campaign(id) => campaign(session, source.level, id, at).await,
+        Subject::Campaign(id) => campaign(session, source, id, at).await,
     }
 }
 
@@ -73,19 +73,18 @@ async fn ad_account(
 
 async fn campaign(
     session: Session<'_>,
-    level: Level,
+    source: &Source,
     id: &ObjectId,
     at: Timestamp,
 ) -> Result<Listing, Error> {
-    let path = id.to_string();
+    let (path, level) = (id.to_string(), source.level);
     let fields = |fields: &str| [("fields", fields.to_owned())];
+    let wanted = match source.elsewhere.is_empty() {
+        true => CAMPAIGN_NODE_FIELDS,
+        false => SHARED_CAMPAIGN_NODE_FIELDS,
+    };
     let node = match session
-        .get(
-            Endpoint::Campaign,
-            &path,
-            &fields(CAMPAIGN_NODE_FIELDS),
-            read_node,
-        )
+        .get(Endpoint::Campaign, &path, &fields(wanted), read_node)
         .await
     {
         Ok(node) => node,
@@ -284,6 +283,7 @@ fn campaign_of(id: ObjectId, node: Node) -> Campaign {
         name: node.name,
         status: node.status,
         objective: node.objective,
+        is_message: node.is_message_campaign,
         daily_budget: None,
         lifetime_budget: None,
     }

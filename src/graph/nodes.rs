@@ -14,6 +14,9 @@ pub(super) const ACCOUNT_FIELDS: &str = "name,currency,timezone_name";
 pub(super) const CAMPAIGN_FIELDS: &str = "id,name,effective_status,objective,is_message_campaign";
 /// The fields that a campaign is asked for on its own.
 pub(super) const CAMPAIGN_NODE_FIELDS: &str = "id,name,effective_status,objective,account_id";
+/// The same, where an ad account source of another shard may show the campaign already.
+pub(super) const SHARED_CAMPAIGN_NODE_FIELDS: &str =
+    "id,name,effective_status,objective,account_id,is_message_campaign";
 /// The fields of an ad that somebody took for a campaign.
 pub(super) const AD_NODE_FIELDS: &str = "id,name,effective_status,account_id,campaign{id,name,objective},adset{daily_budget,lifetime_budget}";
 /// The fields that an ad set is asked for.

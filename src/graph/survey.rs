@@ -56,6 +56,7 @@ pub async fn message_campaigns(
                 name: node.name,
                 status: node.status,
                 objective: node.objective,
+                is_message: node.is_message_campaign,
                 daily_budget: None,
                 lifetime_budget: None,
             })

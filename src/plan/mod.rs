@@ -3,13 +3,16 @@
 //! Everything here is arithmetic on what is known. Nothing asks, waits or reads a clock.
 
 mod estimate;
+mod shard;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
 
 pub use self::estimate::Estimate;
+pub use self::shard::{NoSuchShard, Shard};
 
 use crate::config::{Business, Config, ExtraField, Labels, Thresholds, ZeroFill};
 use crate::listing::Listing;
@@ -35,8 +38,10 @@ const DAILY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Everything that one exporter asks about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Every source, business by business, in the order of the config.
+    /// Every source of this share, business by business, in the order of the config.
     pub sources: Vec<Arc<Source>>,
+    /// How many sources there are in all shares together.
+    pub configured: usize,
 }
 
 /// What one poll asks about: an ad account, or one campaign.
@@ -62,6 +67,8 @@ pub struct Source {
     pub labels: Labels,
     /// The user's limits for its rows.
     pub thresholds: Thresholds,
+    /// Of a campaign source: the ad account sources of the same business that other shards poll.
+    pub elsewhere: Arc<[Subject]>,
 }
 
 /// What a source is to the API.
@@ -139,18 +146,52 @@ pub enum Question {
 }
 
 impl Plan {
-    /// What that config asks for. Businesses that are not enabled ask nothing.
-    pub fn of(config: &Config) -> Self {
+    /// That share of what a config asks for. Businesses that are not enabled ask nothing.
+    pub fn of(config: &Config, shard: Shard) -> Self {
         let enabled = config.businesses.iter().filter(|b| b.enabled);
+        let all: Vec<Source> = enabled.flat_map(|b| sources(config, b)).collect();
+        let configured = all.len();
+        let businesses = all.chunk_by(|a, b| a.business == b.business);
+        let shares = businesses.flat_map(|sources| share(sources, shard));
         Self {
-            sources: enabled.flat_map(|b| sources(config, b)).collect(),
+            sources: shares.collect(),
+            configured,
         }
+    }
+
+    /// The businesses that have a source in this share, and how many.
+    pub fn businesses(&self) -> BTreeMap<&str, usize> {
+        let mut businesses = BTreeMap::new();
+        for source in &self.sources {
+            *businesses.entry(source.business.as_ref()).or_default() += 1;
+        }
+        businesses
     }
 }
 
-fn sources(config: &Config, business: &Business) -> Vec<Arc<Source>> {
-    let source = |name: String, subject, conversions, labels: &Labels, thresholds: &Thresholds| {
-        Arc::new(Source {
+/// The sources of one business that a shard polls.
+fn share(sources: &[Source], shard: Shard) -> Vec<Arc<Source>> {
+    let is_campaign = |source: &Source| matches!(source.subject, Subject::Campaign(_));
+    let (ours, theirs): (Vec<_>, Vec<_>) = sources
+        .iter()
+        .partition(|source| shard.has(&source.subject));
+    let accounts = theirs.into_iter().filter(|source| !is_campaign(source));
+    let elsewhere: Arc<[Subject]> = accounts.map(|source| source.subject.clone()).collect();
+    let ours = ours.into_iter().cloned();
+    ours.map(|source| match is_campaign(&source) {
+        true => Source {
+            elsewhere: Arc::clone(&elsewhere),
+            ..source
+        },
+        false => source,
+    })
+    .map(Arc::new)
+    .collect()
+}
+
+fn sources(config: &Config, business: &Business) -> Vec<Source> {
+    let source =
+        |name: String, subject, conversions, labels: &Labels, thresholds: &Thresholds| Source {
             business: business.name.as_str().into(),
             name: name.into(),
             subject,
@@ -164,8 +205,8 @@ fn sources(config: &Config, business: &Business) -> Vec<Arc<Source>> {
             windows: windows(config, business),
             labels: labels.clone(),
             thresholds: thresholds.clone(),
-        })
-    };
+            elsewhere: [].into(),
+        };
     let accounts = business.ad_accounts.iter().map(|account| {
         let subject = Subject::AdAccount {
             id: account.id.clone(),
@@ -290,6 +331,21 @@ impl Source {
         } else {
             &[Question::Delivery]
         }
+    }
+
+    /// Whether an ad account source that another shard polls shows that campaign of ours.
+    pub fn is_shown_elsewhere(&self, listing: &Listing) -> bool {
+        let Subject::Campaign(own) = &self.subject else {
+            return false;
+        };
+        let campaign = listing.campaign(own.as_str());
+        self.elsewhere.iter().any(|subject| match subject {
+            Subject::AdAccount { id, only } if *id == listing.account.id => match only.as_slice() {
+                [] => campaign.is_some_and(|campaign| campaign.is_message),
+                only => campaign.is_some() && only.contains(own),
+            },
+            _ => false,
+        })
     }
 
     /// Whether the rows of that campaign of an ad account are exported.

@@ -21,7 +21,7 @@ use super::reload::account;
 use super::turn::Turn;
 use super::{clock, schedule};
 use crate::beat::Beat;
-use crate::config::{Config, Polling};
+use crate::config::{self, Config, Polling};
 use crate::exposition::Own;
 use crate::fault::Reason;
 use crate::graph::{Client, Gate, Lane, Lessons, Limits, TokenFacts};
@@ -136,7 +136,7 @@ impl Crank {
             next_look: Instant::now(),
             settings,
         };
-        for business in config.businesses.iter().filter(|business| business.enabled) {
+        for business in polled(config, plan) {
             crank
                 .businesses
                 .insert(business.name.as_str().into(), Business::new(business));
@@ -145,7 +145,7 @@ impl Crank {
             .map(|place| crank.new_source(place))
             .collect();
         crank.resume_holds();
-        crank.count_sources();
+        crank.count_sources(plan);
         // The schedule stands on the first page.
         crank.look_at_holds();
         crank
@@ -253,14 +253,10 @@ impl Crank {
     }
 
     /// Tells how many sources each business has.
-    pub(super) fn count_sources(&self) {
-        for business in self.businesses.keys() {
-            let ours = self
-                .snapshot
-                .sources
-                .iter()
-                .filter(|known| known.source.business == *business);
-            self.settings.own.business(business, ours.count());
+    pub(super) fn count_sources(&self, plan: &Plan) {
+        self.settings.own.configured(plan.configured);
+        for (business, sources) in plan.businesses() {
+            self.settings.own.business(business, sources);
         }
     }
 
@@ -291,6 +287,16 @@ impl Crank {
         let phase = schedule::phase(&source.business, &source.name, &planned.name, interval);
         Instant::now() + until(schedule::next(clock::now(), phase, interval))
     }
+}
+
+/// The businesses that have something to poll; no other's token is read.
+pub(super) fn polled<'c>(
+    config: &'c Config,
+    plan: &Plan,
+) -> impl Iterator<Item = &'c config::Business> {
+    let sources = plan.businesses();
+    let businesses = config.businesses.iter();
+    businesses.filter(move |business| sources.contains_key(business.name.as_str()))
 }
 
 /// How the gate is set for that config.
@@ -340,7 +346,7 @@ mod tests {
     use crate::config::{Config, Document};
     use crate::exposition::Own;
     use crate::graph::Client;
-    use crate::plan::Plan;
+    use crate::plan::{Plan, Shard};
     use crate::poll::clock;
     use crate::secret::{Secret, SecretSource};
     use crate::simulator::{self, World};
@@ -364,9 +370,9 @@ businesses:
         };
         let mut config = Config::parse(document, Vec::new()).unwrap();
         config.businesses[0].token = SecretSource::Given(Secret::new(World::demo_token()).unwrap());
-        let plan = Plan::of(&config);
+        let plan = Plan::of(&config, Shard::WHOLE);
         let snapshot = Arc::new(Snapshot::unknown(&plan, clock::now()));
-        let own = Arc::new(Own::new("1", "r", "1").unwrap());
+        let own = Arc::new(Own::new("1", "r", "1", Shard::WHOLE).unwrap());
         let settings = Settings {
             client: Client::new(&api.url(), "v26.0", config.graph.timeout, None).unwrap(),
             own: Arc::clone(&own),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::business::Business;
 use super::clock;
-use super::crank::{Crank, Reload, Source, limits};
+use super::crank::{Crank, Reload, Source, limits, polled};
 use crate::plan::Subject;
 use crate::row::AccountId;
 use crate::snapshot::{Known, Snapshot};
@@ -30,7 +30,7 @@ impl Crank {
             self.gate = Arc::new(self.gate.reset(limits));
         }
         let mut businesses: BTreeMap<_, _> = businesses;
-        for business in config.businesses.iter().filter(|business| business.enabled) {
+        for business in polled(&config, &plan) {
             let name = Box::from(business.name.as_str());
             let kept = businesses.remove(&name).filter(|kept| kept.is(business));
             // Another place for the token may hold another token.
@@ -51,7 +51,7 @@ impl Crank {
                 .map(|known| (known.source.business.clone(), account(known))),
         );
         self.forget_gone();
-        self.count_sources();
+        self.count_sources(&plan);
         self.settings
             .publish
             .send_replace(Arc::clone(&self.snapshot));

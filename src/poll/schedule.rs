@@ -1,17 +1,17 @@
 //! When the next poll of a source and window is due: arithmetic alone.
 
-use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::spread;
+
 /// The place of a source and window in its interval, by a hash of its name: it stays the same
 /// after a restart, and spreads many of them evenly.
 pub(super) fn phase(business: &str, source: &str, window: &str, interval: Duration) -> Duration {
-    let mut hasher = Fnv::default();
-    (business, source, window).hash(&mut hasher);
-    // The upper bits are the better mixed ones.
-    let share = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
+    let hash = spread::hash(&[business, source, window]);
+    // As many bits as a float holds exactly.
+    let share = (hash >> 11) as f64 / (1_u64 << 53) as f64;
     interval.mul_f64(share)
 }
 
@@ -36,30 +36,6 @@ pub(super) fn backoff(failures: u32, interval: Duration, backoff_max: Duration) 
 
 fn signed(duration: Duration) -> i128 {
     i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)
-}
-
-/// FNV-1a with a final mix: the same on every machine and in every release, unlike std's hasher.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        mixed ^ (mixed >> 33)
-    }
 }
 
 #[cfg(test)]

@@ -159,6 +159,7 @@ mod tests {
             windows: vec![window("today", "today"), window("month", "last_30d")],
             labels: Labels::default(),
             thresholds: Thresholds::default(),
+            elsewhere: [].into(),
         }
     }
 
@@ -183,7 +184,10 @@ mod tests {
 
     fn plan(sources: impl IntoIterator<Item = Source>) -> Plan {
         let sources = sources.into_iter().map(Arc::new).collect();
-        Plan { sources }
+        Plan {
+            sources,
+            configured: 0,
+        }
     }
 
     fn listing(at: Timestamp) -> Arc<Listing> {
@@ -192,6 +196,7 @@ mod tests {
             name: "Seven".into(),
             status: "ACTIVE".into(),
             objective: "".into(),
+            is_message: true,
             daily_budget: None,
             lifetime_budget: None,
         };

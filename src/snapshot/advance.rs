@@ -238,7 +238,9 @@ fn settle(ours: &mut [Arc<Known>]) {
         .collect();
     for known in ours {
         if let Subject::Campaign(id) = &known.source.subject {
-            let gives_way = listed.contains(id.as_str());
+            let elsewhere = |listing: &Arc<Listing>| known.source.is_shown_elsewhere(listing);
+            let gives_way =
+                listed.contains(id.as_str()) || known.listing.as_ref().is_some_and(elsewhere);
             if gives_way != known.gives_way {
                 Arc::make_mut(known).gives_way = gives_way;
             }

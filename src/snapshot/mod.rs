@@ -40,7 +40,8 @@ pub struct Known {
     pub windows: Vec<WindowKnown>,
     /// Until when its polls are held off; `None` where they are not.
     pub held_until: Option<Timestamp>,
-    /// Whether an ad account source of the same business shows this campaign already.
+    /// Whether an ad account source of the same business, of whichever shard, shows this campaign
+    /// already.
     pub gives_way: bool,
 }
 

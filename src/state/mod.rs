@@ -25,7 +25,7 @@ const MAGIC: &str = "marketing-messages-exporter state ";
 
 /// The layout of all behind the header. Whoever changes one raises the other: files of another
 /// layout are set aside, which costs one round of polls.
-const LAYOUT: u64 = 1;
+const LAYOUT: u64 = 2;
 
 /// The length of the checksum, in bytes.
 const CHECKSUM: u64 = 4;

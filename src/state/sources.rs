@@ -78,6 +78,7 @@ impl Kept for Source {
             windows: Kept::take(from)?,
             labels: Labels::default(),
             thresholds: Thresholds::default(),
+            elsewhere: [].into(),
         })
     }
 }

@@ -29,6 +29,7 @@ kept!(Campaign {
     name,
     status,
     objective,
+    is_message,
     daily_budget,
     lifetime_budget
 });

@@ -13,6 +13,7 @@ use flate2::bufread::GzDecoder;
 use jiff::Timestamp;
 use marketing_messages_exporter::app::App;
 use marketing_messages_exporter::config::{Config, Document};
+use marketing_messages_exporter::plan::Shard;
 use marketing_messages_exporter::secret::{Secret, SecretSource};
 use marketing_messages_exporter::simulator::{self, Fault, Simulator, Truth, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -132,10 +133,15 @@ pub(crate) struct Exporter {
 
 impl Exporter {
     pub(crate) async fn start(config: &Config) -> Self {
+        Self::start_share(config, Shard::WHOLE).await
+    }
+
+    /// One of several that divide the config's sources between them.
+    pub(crate) async fn start_share(config: &Config, shard: Shard) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let app = App::new(config).unwrap();
+        let app = App::new(config, shard).unwrap();
         let running = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
             let path = "/metrics".to_owned();

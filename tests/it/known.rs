@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use marketing_messages_exporter::config::ZeroFill;
 use marketing_messages_exporter::exposition;
 use marketing_messages_exporter::listing::{self, Account, Listing, Member};
-use marketing_messages_exporter::plan::Plan;
+use marketing_messages_exporter::plan::{Plan, Shard};
 use marketing_messages_exporter::row::{
     self, AccountId, Figure, Figures, Identity, Named, ObjectId,
 };
@@ -117,6 +117,7 @@ pub(crate) fn listing<'a>(campaigns: impl IntoIterator<Item = (String, &'a str, 
             name: name.into(),
             status: name.into(),
             objective: name.into(),
+            is_message: true,
             daily_budget: Some(12.5),
             lifetime_budget: None,
         });
@@ -164,7 +165,7 @@ businesses:
         ACTION_TYPES.join(", ")
     );
     let config = parse(&config, "http://127.0.0.1:1");
-    Snapshot::unknown(&Plan::of(&config), NOW.parse().unwrap())
+    Snapshot::unknown(&Plan::of(&config, Shard::WHOLE), NOW.parse().unwrap())
 }
 
 /// The page after one poll that heard that.

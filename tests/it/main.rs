@@ -22,6 +22,7 @@ mod corpora;
 mod law;
 mod samples;
 mod scrape;
+mod shards;
 mod simulator;
 mod specification;
 mod state;

@@ -9,7 +9,7 @@ use marketing_messages_exporter::exposition::catalog::{FAMILIES, Of, PREFIX, own
 
 /// Modules from the ground up; on floor 1 the order counts, an import points to an earlier one.
 const FLOORS: [&[&str]; 5] = [
-    &["decimal", "fault", "row", "listing", "secret"],
+    &["decimal", "fault", "row", "listing", "secret", "spread"],
     &["config", "plan", "snapshot", "exposition"],
     &[
         "beat",

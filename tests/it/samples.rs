@@ -77,6 +77,7 @@ pub(crate) fn sample() -> (Plan, Snapshot) {
         windows: vec![Window::new("today", today, hour / 4, hour)],
         labels: Labels::default(),
         thresholds: Thresholds::default(),
+        elsewhere: [].into(),
     });
     let listing = Arc::new(Listing {
         at: time,
@@ -91,6 +92,7 @@ pub(crate) fn sample() -> (Plan, Snapshot) {
             name: "Frühling 🌱".into(),
             status: "ACTIVE".into(),
             objective: "MESSAGES".into(),
+            is_message: true,
             daily_budget: Some(50.0),
             lifetime_budget: None,
         }],
@@ -125,6 +127,7 @@ pub(crate) fn sample() -> (Plan, Snapshot) {
     };
     let plan = Plan {
         sources: vec![source],
+        configured: 1,
     };
     let sources = vec![Arc::new(known)];
     (plan, Snapshot { sources })
@@ -267,13 +270,14 @@ fn listing(identities: Vec<Arc<Identity>>) -> impl Strategy<Value = Arc<Listing>
                 timezone,
             }
         });
-    let budgets = (of(-1e9..1e9), of(-1e9..1e9));
-    let campaign = (object(), text(), text(), text(), budgets).prop_map(
-        |(id, name, status, objective, (daily_budget, lifetime_budget))| Campaign {
+    let more = (any::<bool>(), of(-1e9..1e9), of(-1e9..1e9));
+    let campaign = (object(), text(), text(), text(), more).prop_map(
+        |(id, name, status, objective, (is_message, daily_budget, lifetime_budget))| Campaign {
             id,
             name,
             status,
             objective,
+            is_message,
             daily_budget,
             lifetime_budget,
         },
@@ -384,6 +388,7 @@ fn known(columns: Columns) -> impl Strategy<Value = Known> {
                     windows,
                     labels: Labels::default(),
                     thresholds: Thresholds::default(),
+                    elsewhere: [].into(),
                 }),
                 listing,
                 windows: known,
@@ -414,6 +419,7 @@ pub(crate) fn snapshot() -> impl Strategy<Value = (Plan, Snapshot)> {
                 .iter()
                 .map(|known| Arc::clone(&known.source))
                 .collect(),
+            configured: sources.len(),
         };
         let sources = sources.into_iter().map(Arc::new).collect();
         (plan, Snapshot { sources })

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use marketing_messages_exporter::config::{Config, Document};
-use marketing_messages_exporter::plan::Plan;
+use marketing_messages_exporter::plan::{Plan, Shard};
 use marketing_messages_exporter::snapshot::Snapshot;
 use marketing_messages_exporter::state::{self, Refused};
 use proptest::collection::vec;
@@ -109,7 +109,7 @@ proptest! {
 }
 
 fn header() -> Vec<u8> {
-    b"marketing-messages-exporter state 1\n".to_vec()
+    b"marketing-messages-exporter state 2\n".to_vec()
 }
 
 /// The sample's body, altered, and signed as if it were ours.
@@ -131,7 +131,7 @@ fn the_layout_is_the_one_that_its_number_promises() {
     let before_checksum = &bytes[..bytes.len() - 4];
     assert_eq!(
         (bytes.len(), crc32fast::hash(before_checksum)),
-        (511, 2_224_291_188)
+        (512, 3_952_713_996)
     );
 }
 
@@ -207,12 +207,12 @@ fn each_refusal_says_why() {
     let foreign = "it is not a state file of this exporter";
     assert_eq!(said(b"{\"some\": \"json\"}"), foreign);
     assert_eq!(
-        said(b"marketing-messages-exporter state 2\nwhatever comes then"),
-        "another release wrote it: it has layout 2, this release knows 1"
+        said(b"marketing-messages-exporter state 3\nwhatever comes then"),
+        "another release wrote it: it has layout 3, this release knows 2"
     );
     let torn = "it is torn or altered: its checksum does not match";
     assert_eq!(said(b""), torn);
-    assert_eq!(said(b"marketing-messages-exporter state 1\n1234567"), torn);
+    assert_eq!(said(b"marketing-messages-exporter state 2\n1234567"), torn);
     let garbled = forged(&place, |bytes| bytes.push(0));
     assert_eq!(
         said(&garbled),
@@ -290,7 +290,11 @@ fn no_secret_and_no_place_of_one_is_in_it() {
         text: config.to_owned(),
     };
     let config = Config::parse(document, Vec::new()).unwrap();
-    state::write(&place.file(), &Snapshot::unknown(&Plan::of(&config), now())).unwrap();
+    state::write(
+        &place.file(),
+        &Snapshot::unknown(&Plan::of(&config, Shard::WHOLE), now()),
+    )
+    .unwrap();
     let bytes = fs::read(place.file()).unwrap();
     let text = String::from_utf8_lossy(&bytes);
     assert!(text.contains("acme") && !text.contains("/run/"), "{text}");

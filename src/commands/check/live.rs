@@ -56,7 +56,9 @@ pub(super) async fn check(
         errand: &errand,
         findings: Vec::new(),
     };
-    for business in config.businesses.iter().filter(|business| business.enabled) {
+    let polled = plan.businesses();
+    let businesses = config.businesses.iter();
+    for business in businesses.filter(|business| polled.contains_key(business.name.as_str())) {
         progress(&format!("{}: token", business.name));
         if !inquiry.token(business).await {
             continue;

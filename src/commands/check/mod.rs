@@ -16,7 +16,7 @@ use self::live::Live;
 use super::Failure;
 use crate::cli::{self, CheckOutput};
 use crate::config_file;
-use crate::plan::Plan;
+use crate::plan::{Plan, Shard};
 use crate::poll::clock;
 
 /// The plan as text or JSON, and whether all that was found live is fine. `progress` is told what
@@ -32,7 +32,8 @@ pub async fn run(
     let config = config_file::load(&flags.config_file)?;
     let now = clock::now();
     let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
-    let plan = Plan::of(&config);
+    let shard = flags.shard()?;
+    let plan = Plan::of(&config, shard);
     let (kept, unread) = forecast::kept(flags.state_file.as_deref(), &plan, now);
     let assumed = check.assume_campaigns;
     let forecast = Forecast::of(&config, &plan, kept.as_ref(), assumed, today);
@@ -46,7 +47,17 @@ pub async fn run(
     let fine = live.as_ref().is_none_or(Live::is_fine);
     let told = match check.output {
         CheckOutput::Text => {
-            let mut text = text(&file, &forecast, assumed, &warnings);
+            let mut text = match shard {
+                Shard::WHOLE => format!("{file}: valid\n\n"),
+                shard => format!(
+                    "{file}: valid; of its {} sources shard {} of {} polls these {}\n\n",
+                    plan.configured,
+                    shard.index(),
+                    shard.count(),
+                    plan.sources.len(),
+                ),
+            };
+            text.push_str(&self::text(&forecast, assumed, &warnings));
             if let Some(live) = live {
                 text.push('\n');
                 text.push_str(&live.text());
@@ -55,6 +66,12 @@ pub async fn run(
         }
         CheckOutput::Json => {
             let mut told = json(&file, &forecast, assumed, &warnings);
+            told["shard"] = json!({
+                "index": shard.index(),
+                "count": shard.count(),
+                "sources": plan.sources.len(),
+                "sources_configured": plan.configured,
+            });
             if let Some(live) = live {
                 told["live"] = live.json();
             }
@@ -64,8 +81,8 @@ pub async fn run(
     Ok((told, fine))
 }
 
-fn text(file: &str, forecast: &Forecast, assumed: usize, warnings: &[String]) -> String {
-    let mut text = format!("{file}: valid\n\n");
+fn text(forecast: &Forecast, assumed: usize, warnings: &[String]) -> String {
+    let mut text = String::new();
     let mut line = |line: std::fmt::Arguments<'_>| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{line}");

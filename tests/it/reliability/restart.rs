@@ -172,7 +172,7 @@ async fn restart_a_torn_foreign_or_future_state_file_is_set_aside_with_a_warning
         assert!(
             fs::read(&path)
                 .unwrap()
-                .starts_with(b"marketing-messages-exporter state 1\n")
+                .starts_with(b"marketing-messages-exporter state 2\n")
         );
     }
 }

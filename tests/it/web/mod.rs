@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use marketing_messages_exporter::app::App;
 use marketing_messages_exporter::http::WebConfig;
+use marketing_messages_exporter::plan::Shard;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
@@ -104,7 +105,7 @@ impl Guarded {
         let address = listener.local_addr().unwrap();
         // Nobody listens there: what is served does not depend on it.
         let config = parse(CONFIG, "http://127.0.0.1:9");
-        let app = App::new(&config).unwrap().behind(web);
+        let app = App::new(&config, Shard::WHOLE).unwrap().behind(web);
         let running = tokio::spawn(async move {
             let path = "/metrics".to_owned();
             drop(app.run(vec![listener], path, std::future::pending()).await);

@@ -38,4 +38,5 @@ mod process;
 mod reliability;
 mod repository;
 mod systemd;
+mod version;
 mod web;

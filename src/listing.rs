@@ -2,6 +2,8 @@
 //!
 //! A listing is read about once an hour and kept until a newer one replaces it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -13,9 +15,9 @@ pub struct Account {
     /// Its id.
     pub id: AccountId,
     /// Its name; empty where it could not be read.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// ISO 4217 code of the currency of all its money; `None` where it could not be read.
-    pub currency: Option<Box<str>>,
+    pub currency: Option<Arc<str>>,
     /// Where its days begin; `None` where it could not be read, or names no zone that we know.
     pub timezone: Option<TimeZone>,
 }
@@ -26,11 +28,11 @@ pub struct Campaign {
     /// Its id; for a campaign source the id as configured.
     pub id: ObjectId,
     /// Its name, unaltered.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// The API's `effective_status`.
-    pub status: Box<str>,
+    pub status: Arc<str>,
     /// The API's `objective`; empty where there is none.
-    pub objective: Box<str>,
+    pub objective: Arc<str>,
     /// Whether Meta calls it a message campaign, where that was asked; false of an ad.
     pub is_message: bool,
     /// The daily budgets of its ad sets, summed, in major units of the account's currency.
@@ -43,7 +45,7 @@ pub struct Campaign {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     /// Its labels.
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     /// Whether its `effective_status` is `ACTIVE`.
     pub active: bool,
 }
@@ -70,6 +72,15 @@ impl Listing {
     pub fn campaign(&self, id: &str) -> Option<&Campaign> {
         let found = self.campaigns.binary_search_by(|c| c.id.as_str().cmp(id));
         found.ok().map(|at| &self.campaigns[at])
+    }
+
+    /// What is known by that identity already: names are most of what rows weigh, and every query
+    /// of every window names the same campaigns.
+    pub fn identity(&self, identity: &Identity) -> Option<Arc<Identity>> {
+        let key = identity.key();
+        let found = self.members.binary_search_by(|m| m.identity.key().cmp(key));
+        let known = &self.members[found.ok()?].identity;
+        (**known == *identity).then(|| Arc::clone(known))
     }
 
     /// Whether discovery has met that campaign id, exported or not.

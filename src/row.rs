@@ -9,7 +9,7 @@ use jiff::civil::Date;
 
 /// An ad account's id: the digits that follow `act_`. Never a number: ids pass 2^53.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AccountId(Box<str>);
+pub struct AccountId(Arc<str>);
 
 impl AccountId {
     /// Reads `act_123` or `123`; `None` for anything that is not digits.
@@ -33,7 +33,7 @@ impl fmt::Display for AccountId {
 
 /// The id of a campaign, an ad set or an ad: digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectId(Box<str>);
+pub struct ObjectId(Arc<str>);
 
 impl ObjectId {
     /// `None` for anything that is not digits.
@@ -226,7 +226,7 @@ pub struct Named {
     /// The API's id.
     pub id: ObjectId,
     /// The API's name, unaltered; empty where it gave none.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 /// What a row is about: everything that becomes its labels, but for business, window and the
@@ -236,7 +236,7 @@ pub struct Identity {
     /// The ad account.
     pub account: AccountId,
     /// The currency of the ad account, as an ISO 4217 code, where the API told it.
-    pub currency: Option<Box<str>>,
+    pub currency: Option<Arc<str>>,
     /// Absent at level `account` alone.
     pub campaign: Option<Named>,
     /// Present at levels `adset` and `ad`.

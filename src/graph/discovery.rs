@@ -3,7 +3,8 @@
 //! What only decorates (the account's name, currency and clock; budgets) costs only itself when
 //! it cannot be read: the listing does without. What is gone stays out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -306,6 +307,7 @@ fn listing(
         // Unknown, and so never thought to be few.
         (Level::Adset | Level::Ad, false) => usize::MAX,
     };
+    share_words(&mut campaigns);
     if let Some(currency) = &account.currency {
         budgets(&mut campaigns, &parts.adsets, currency);
     }
@@ -319,6 +321,19 @@ fn listing(
         others,
         members,
         rows,
+    }
+}
+
+/// Thousands of campaigns have a handful of statuses and objectives: each is kept once.
+fn share_words(campaigns: &mut [Campaign]) {
+    let mut words: HashSet<Arc<str>> = HashSet::new();
+    for campaign in campaigns {
+        for word in [&mut campaign.status, &mut campaign.objective] {
+            match words.get(word) {
+                Some(same) => *word = Arc::clone(same),
+                None => drop(words.insert(Arc::clone(word))),
+            }
+        }
     }
 }
 
@@ -342,8 +357,8 @@ fn budgets(campaigns: &mut [Campaign], adsets: &[Node], currency: &str) {
 
 /// What has a row of its own at that level.
 fn members(account: &Account, campaigns: &[Campaign], level: Level, parts: &Parts) -> Vec<Member> {
-    let identity =
-        |campaign: Option<&Campaign>, adset: Option<Named>, ad: Option<Named>| Identity {
+    let identity = |campaign: Option<&Campaign>, adset: Option<Named>, ad: Option<Named>| {
+        Arc::new(Identity {
             account: account.id.clone(),
             currency: account.currency.clone(),
             campaign: campaign.map(|campaign| Named {
@@ -352,7 +367,8 @@ fn members(account: &Account, campaigns: &[Campaign], level: Level, parts: &Part
             }),
             adset,
             ad,
-        };
+        })
+    };
     let named = |node: &Node| {
         node.id.clone().map(|id| Named {
             id,

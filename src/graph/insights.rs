@@ -48,7 +48,7 @@ impl Default for Lessons {
     }
 }
 
-/// Asks one question, to its last page. `keep` says which rows matter.
+/// Asks one question, to its last page. `keep` says which rows matter, and may change them.
 ///
 /// What the API cannot do is remembered in `lessons`.
 ///
@@ -59,7 +59,7 @@ pub async fn ask(
     session: Session<'_>,
     query: &Query,
     lessons: &mut Lessons,
-    mut keep: impl FnMut(&Row) -> bool + Send,
+    mut keep: impl FnMut(&mut Row) -> bool + Send,
 ) -> Result<Insights, Error> {
     let path = format!("{}/insights", query.node.path());
     let mut heard = Insights::default();
@@ -83,7 +83,10 @@ pub async fn ask(
             *heard.rejected.entry(field).or_default() += count;
         }
         heard.rows_seen += page.data.rows.len();
-        for row in page.data.rows.into_iter().filter(|row| keep(row)) {
+        for mut row in page.data.rows {
+            if !keep(&mut row) {
+                continue;
+            }
             match misdated(query, &row) {
                 None => heard.rows.push(row),
                 Some(fault) => {

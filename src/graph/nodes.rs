@@ -1,5 +1,7 @@
 //! Nodes as they come over the wire: ad accounts, campaigns, ad sets, ads.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
@@ -35,14 +37,14 @@ const WHOLE_CURRENCIES: [&str; 11] = [
 #[derive(Default)]
 pub(super) struct Node {
     pub(super) id: Option<ObjectId>,
-    pub(super) name: Box<str>,
-    pub(super) status: Box<str>,
-    pub(super) objective: Box<str>,
+    pub(super) name: Arc<str>,
+    pub(super) status: Arc<str>,
+    pub(super) objective: Arc<str>,
     pub(super) account_id: Option<AccountId>,
     pub(super) campaign_id: Option<ObjectId>,
     pub(super) adset_id: Option<ObjectId>,
-    pub(super) currency: Option<Box<str>>,
-    pub(super) timezone: Option<Box<str>>,
+    pub(super) currency: Option<Arc<str>>,
+    pub(super) timezone: Option<Arc<str>>,
     pub(super) is_message_campaign: bool,
     pub(super) daily_budget: Option<u64>,
     pub(super) lifetime_budget: Option<u64>,
@@ -93,7 +95,7 @@ impl<'de> Deserialize<'de> for Node {
 impl From<Written<'_>> for Node {
     fn from(written: Written<'_>) -> Self {
         let text =
-            |cell: &Option<Cell<'_>>| cell.as_ref().and_then(Cell::text).map(Box::<str>::from);
+            |cell: &Option<Cell<'_>>| cell.as_ref().and_then(Cell::text).map(Arc::<str>::from);
         let id = |cell: &Option<Cell<'_>>| text(cell).and_then(|text| ObjectId::parse(&text));
         let minor = |cell: &Option<Cell<'_>>| text(cell).and_then(|text| text.parse().ok());
         Self {

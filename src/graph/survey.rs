@@ -2,6 +2,8 @@
 //!
 //! Asked by people, when a config is written; polls read what they need by `discovery`.
 
+use std::sync::Arc;
+
 use super::discovery::list;
 use super::error::{Class, Error};
 use super::nodes::{ACCOUNT_FIELDS as NODE_FIELDS, CAMPAIGN_FIELDS, Node, read_node};
@@ -84,9 +86,9 @@ pub struct Identified {
     /// What it is.
     pub kind: NodeKind,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Its `effective_status`.
-    pub status: Box<str>,
+    pub status: Arc<str>,
     /// The ad account that it lies in.
     pub account: Option<AccountId>,
     /// The campaign that it is, or lies in.

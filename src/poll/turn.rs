@@ -151,13 +151,18 @@ impl Turn {
         session: Session<'_>,
     ) -> Result<Heard, Error> {
         let strangers = &mut self.strangers;
-        let keep = |row: &Row| match (&row.identity.campaign, &source.subject) {
-            (None, _) | (_, Subject::Campaign(_)) => true,
-            (Some(campaign), Subject::AdAccount { .. }) => {
-                if listing.is_some_and(|listing| !listing.knows(campaign.id.as_str())) {
-                    strangers.insert(campaign.id.as_str().into());
+        let keep = |row: &mut Row| {
+            if let Some(same) = listing.and_then(|listing| listing.identity(&row.identity)) {
+                row.identity = same;
+            }
+            match (&row.identity.campaign, &source.subject) {
+                (None, _) | (_, Subject::Campaign(_)) => true,
+                (Some(campaign), Subject::AdAccount { .. }) => {
+                    if listing.is_some_and(|listing| !listing.knows(campaign.id.as_str())) {
+                        strangers.insert(campaign.id.as_str().into());
+                    }
+                    source.exports(&campaign.id, listing)
                 }
-                source.exports(&campaign.id, listing)
             }
         };
         let insights = ask(session, query, &mut self.lessons, keep).await?;

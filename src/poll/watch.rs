@@ -1,5 +1,6 @@
 //! What happens between polls: values grow too old, tokens are replaced, holds begin and end.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,16 +49,23 @@ impl Crank {
 
     /// Shows who is left alone until when, and when everything is due next. Whoever is left alone
     /// before a first answer counts as tried: asking would not tell more.
+    ///
+    /// What is being polled is shown as due until it ends: that is a new page anyway, and one for
+    /// the beginning would double what pages cost.
     pub(super) fn look_at_holds(&mut self) {
         let mut changed = false;
+        let running = self.tasks.values().map(|task| (task.place, task.window));
+        let running: HashSet<(usize, usize)> = running.collect();
         let mut next = self.snapshot.as_ref().clone();
         for (place, entry) in next.sources.iter_mut().enumerate() {
             let held = self.gate.held_until(&self.lane(place)).map(at);
             let tried = held.is_some() && !entry.is_tried();
-            let dues = self.sources[place]
-                .windows
-                .iter()
-                .map(|window| Some(at(window.due)));
+            let windows = self.sources[place].windows.iter().enumerate();
+            let dues = windows.map(|(window, state)| match running.contains(&(place, window)) {
+                true => entry.windows[window].next_poll,
+                false => Some(at(state.due)),
+            });
+            let dues: Vec<Option<Timestamp>> = dues.collect();
             let is_new = |a: Option<Timestamp>, b: Option<Timestamp>| match (a, b) {
                 // Both clocks are read at slightly different moments.
                 (Some(a), Some(b)) => {
@@ -68,8 +76,8 @@ impl Crank {
             let moved = entry
                 .windows
                 .iter()
-                .zip(dues.clone())
-                .any(|(window, due)| is_new(window.next_poll, due));
+                .zip(&dues)
+                .any(|(window, due)| is_new(window.next_poll, *due));
             if !(tried || moved || is_new(entry.held_until, held)) {
                 continue;
             }

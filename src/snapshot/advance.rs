@@ -132,9 +132,12 @@ impl Known {
         next
     }
 
-    /// The same identity, where it is known already: names are most of what rows weigh, and every
-    /// query of every window names the same campaigns.
+    /// The same identity, where it is known already, to the listing or of another answer.
     fn identity(&self, identity: &Identity) -> Option<Arc<Identity>> {
+        let listed = self.listing.as_ref();
+        if let Some(listed) = listed.and_then(|listing| listing.identity(identity)) {
+            return Some(listed);
+        }
         let answers = self
             .windows
             .iter()

@@ -125,7 +125,7 @@ impl<'a> Join<'a> {
         let row = delivery.or(conversions);
         let identity = row
             .map(|row| row.identity.as_ref())
-            .or(member.map(|m| &m.identity))?;
+            .or(member.map(|m| m.identity.as_ref()))?;
         let listing = self.known.listing.as_deref();
         let gone = |id: &str| listing.is_some_and(|listing| listing.campaign(id).is_none());
         if identity

@@ -106,6 +106,16 @@ impl Kept for Box<str> {
     }
 }
 
+impl Kept for Arc<str> {
+    fn put<'a>(&'a self, to: &mut Out<'a>) {
+        to.text(self);
+    }
+
+    fn take(from: &mut In<'_>) -> Result<Self, Refused> {
+        Ok(from.text()?.into())
+    }
+}
+
 impl<T: Kept> Kept for Option<T> {
     fn put<'a>(&'a self, to: &mut Out<'a>) {
         to.bytes(&[u8::from(self.is_some())]);

@@ -249,7 +249,7 @@ impl Kept for Member {
         let identity = take_identity(from)?;
         from.afford(length(&identity))?;
         Ok(Self {
-            identity: identity.as_ref().clone(),
+            identity,
             active: Kept::take(from)?,
         })
     }

@@ -122,7 +122,7 @@ pub(crate) fn listing<'a>(campaigns: impl IntoIterator<Item = (String, &'a str, 
             lifetime_budget: None,
         });
         members.push(Member {
-            identity: identity(&id, name),
+            identity: identity(&id, name).into(),
             active,
         });
     }

@@ -4,6 +4,7 @@
     reason = "a test's helpers say what they expect by panicking too"
 )]
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +99,7 @@ pub(crate) fn sample() -> (Plan, Snapshot) {
         }],
         others: vec![ObjectId::parse("9").expect("it is digits")],
         members: vec![Member {
-            identity: identity.as_ref().clone(),
+            identity: Arc::clone(&identity),
             active: true,
         }],
         rows: 2,
@@ -153,8 +154,8 @@ fn duration() -> impl Strategy<Value = Duration> {
     (0..100_000_u64, 0..1_000_000_000_u32).prop_map(|(secs, nanos)| Duration::new(secs, nanos))
 }
 
-fn text() -> impl Strategy<Value = Box<str>> {
-    prop_oneof![Just(String::new()), any::<String>()].prop_map(Box::from)
+fn text<T: From<String> + fmt::Debug>() -> impl Strategy<Value = T> {
+    prop_oneof![Just(String::new()), any::<String>()].prop_map(T::from)
 }
 
 fn object() -> impl Strategy<Value = ObjectId> {
@@ -237,7 +238,7 @@ fn row(identities: Vec<Arc<Identity>>, width: usize) -> impl Strategy<Value = Ro
 }
 
 fn answer(identities: Vec<Arc<Identity>>, width: usize) -> impl Strategy<Value = Arc<Answer>> {
-    let withheld = btree_set(text(), 0..3);
+    let withheld = btree_set(text::<Box<str>>(), 0..3);
     (at(), vec(row(identities, width), 0..4), withheld).prop_map(|(at, mut rows, withheld)| {
         rows.sort_by(|a, b| a.identity.key().cmp(b.identity.key()));
         Arc::new(Answer { at, rows, withheld })
@@ -283,7 +284,7 @@ fn listing(identities: Vec<Arc<Identity>>) -> impl Strategy<Value = Arc<Listing>
         },
     );
     let member = (select(identities), any::<bool>()).prop_map(|(identity, active)| Member {
-        identity: identity.as_ref().clone(),
+        identity: Arc::clone(&identity),
         active,
     });
     let (campaigns, members) = (vec(campaign, 0..3), vec(member, 0..3));
@@ -313,7 +314,7 @@ fn window(
     columns: &Columns,
 ) -> impl Strategy<Value = (Window, WindowKnown)> + use<> {
     let years = Duration::from_secs(20 * 365 * 24 * 60 * 60);
-    let window = (text(), dates())
+    let window = (text::<Box<str>>(), dates())
         .prop_map(move |(name, dates)| Window::new(&name, dates, years / 10, years));
     let delivery = of(answer(
         identities.clone(),

@@ -264,9 +264,9 @@ impl Visitor<'_> for SlotSeed<'_> {
 #[derive(Default)]
 struct Parts {
     account: Option<AccountId>,
-    currency: Option<Box<str>>,
+    currency: Option<Arc<str>>,
     ids: [Option<ObjectId>; 3],
-    names: [Box<str>; 3],
+    names: [Arc<str>; 3],
     start: Option<Date>,
     stop: Option<Date>,
     mixed_attribution: bool,

@@ -1,0 +1,204 @@
+//! A simulated API with one large ad account, and the exporter as people run it.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use marketing_messages_exporter::simulator::{self, Simulator, World};
+use tokio::runtime::Runtime;
+
+use crate::child::Child;
+use crate::scraper::{Connection, Encoding};
+
+/// How often anything is looked at again.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Polls follow each other so closely that some refreshes fall into any stretch of a second.
+const INTERVAL: &str = "500ms";
+
+/// How long refreshes are watched, at least.
+const WATCHED: Duration = Duration::from_secs(5);
+
+/// The API, on a socket of this process.
+pub(crate) struct Api {
+    _runtime: Runtime,
+    simulator: Simulator,
+}
+
+impl Api {
+    pub(crate) fn start(campaigns: usize) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let simulator = runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a program's outermost part hands the clock in"
+            )]
+            let clock = Arc::new(jiff::Timestamp::now);
+            let world = World::with_campaigns(campaigns, 0);
+            simulator::start(listener, world, clock).await.unwrap()
+        });
+        Self {
+            _runtime: runtime,
+            simulator,
+        }
+    }
+}
+
+/// The exporter against it.
+pub(crate) struct Exporter {
+    child: Child,
+    config: PathBuf,
+    started: Instant,
+    campaigns: usize,
+    pub(crate) port: u16,
+    /// From its start to its first answer.
+    pub(crate) listening: Duration,
+    /// From its start to the page that shows every campaign.
+    pub(crate) first_page: Duration,
+}
+
+/// What some refreshes cost.
+pub(crate) struct Refreshes {
+    pub(crate) polls: usize,
+    pub(crate) cpu: Duration,
+}
+
+impl Exporter {
+    pub(crate) fn start(api: &Api, campaigns: usize) -> Self {
+        let config = std::env::temp_dir().join(format!("mme-bench-{}.yaml", std::process::id()));
+        std::fs::write(&config, text(api, INTERVAL)).unwrap();
+        let port = free_port();
+        let started = Instant::now();
+        let child = Child::silent(
+            Command::new(env!("CARGO_BIN_EXE_marketing-messages-exporter"))
+                .arg(format!("--config.file={}", config.display()))
+                .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+                .arg("--log.level=error")
+                .env("TOKEN", World::demo_token())
+                .stderr(Stdio::inherit()),
+        );
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            sleep(LOOK);
+        }
+        Connection::open(port).body(Encoding::Gzip);
+        Self {
+            child,
+            config,
+            started,
+            campaigns,
+            port,
+            listening: started.elapsed(),
+            first_page: Duration::ZERO,
+        }
+    }
+
+    /// Once every campaign is on the page.
+    pub(crate) fn settled(mut self) -> Self {
+        // Every campaign has at least delivery, spend and the like.
+        while self.series() < 10 * self.campaigns as u64 {
+            sleep(LOOK);
+        }
+        self.first_page = self.started.elapsed();
+        self
+    }
+
+    /// What the refreshes of some seconds cost, scrapes left out.
+    pub(crate) fn refreshes(&self) -> Refreshes {
+        let polls = || self.own("marketing_messages_exporter_polls_total{");
+        // From the end of one poll to that of another.
+        let after = |before: u64| {
+            while polls() == before {
+                sleep(25 * LOOK);
+            }
+            (polls(), self.child.cpu(), Instant::now())
+        };
+        let (first, cpu_before, begun) = after(polls());
+        let (mut last, mut cpu, mut now) = after(first);
+        while now - begun < WATCHED {
+            (last, cpu, now) = after(last);
+        }
+        Refreshes {
+            polls: (last - first) as usize,
+            cpu: cpu - cpu_before,
+        }
+    }
+
+    /// Lets it rest: no polls from now on.
+    pub(crate) fn rest(&self) {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        let text = text.replace(&format!("interval: {INTERVAL}"), "interval: 24h");
+        std::fs::write(&self.config, text).unwrap();
+        self.child.signal("-HUP");
+        let busy = || self.child.cpu();
+        // A poll under way ends as it began.
+        let mut before = busy();
+        loop {
+            sleep(Duration::from_millis(700));
+            let now = busy();
+            if now - before < Duration::from_millis(30) {
+                return;
+            }
+            before = now;
+        }
+    }
+
+    /// How many series the campaign page has.
+    pub(crate) fn series(&self) -> u64 {
+        self.own("marketing_messages_exporter_page_series ")
+    }
+
+    pub(crate) fn memory(&self) -> u64 {
+        self.child.memory()
+    }
+
+    pub(crate) fn peak(&self) -> u64 {
+        self.child.peak()
+    }
+
+    pub(crate) fn cpu(&self) -> Duration {
+        self.child.cpu()
+    }
+
+    /// The page as plain text.
+    pub(crate) fn page(&self) -> String {
+        String::from_utf8(Connection::open(self.port).body(Encoding::Plain)).unwrap()
+    }
+
+    /// The number behind an own metric. Own metrics come first: the rest of the page is not read.
+    fn own(&self, begins: &str) -> u64 {
+        let text = Connection::open(self.port).beginning(begins);
+        let line = text.lines().find(|line| line.starts_with(begins));
+        let number = line.and_then(|line| line.rsplit(' ').next());
+        number
+            .and_then(|number| number.parse::<f64>().ok())
+            .unwrap_or(0.0) as u64
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.config));
+    }
+}
+
+fn text(api: &Api, interval: &str) -> String {
+    format!(
+        "graph: {{ url: \"{}\" }}
+polling: {{ interval: {interval}, concurrency: 64 }}
+windows: [{{ name: today, date_preset: today }}]
+businesses:
+  - {{ name: many, access_token_env: TOKEN, ad_accounts: [{{ id: act_10150000000009001 }}] }}
+",
+        api.simulator.url()
+    )
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}

@@ -49,6 +49,9 @@ pub struct Flags {
         global = true
     )]
     pub listen_addresses: Vec<String>,
+    /// Listen on the sockets that systemd hands over, instead of --web.listen-address
+    #[arg(long = "web.systemd-socket", global = true)]
+    pub systemd_socket: bool,
     /// Where the metrics stand
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", global = true, value_parser = telemetry_path)]
     pub telemetry_path: String,

@@ -29,6 +29,7 @@ pub mod process;
 pub mod secret_store;
 pub mod simulator;
 pub mod state;
+pub mod systemd;
 
 pub mod poll;
 

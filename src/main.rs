@@ -11,6 +11,7 @@ use marketing_messages_exporter::commands::{
 };
 use marketing_messages_exporter::logging;
 use marketing_messages_exporter::poll::clock;
+use marketing_messages_exporter::systemd::Sockets;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -19,13 +20,15 @@ const LAST_THREADS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Before there are threads, which share the environment.
+    let sockets = cli.flags.systemd_socket.then(Sockets::inherited);
     let started = logging::start(cli.flags.log_level, cli.flags.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let ended = match (started, runtime) {
         (Ok(()), Ok(runtime)) => {
-            let ended = runtime.block_on(run(cli));
+            let ended = runtime.block_on(run(cli, sockets));
             // Whatever still runs on a thread of its own writes to nobody.
             runtime.shutdown_timeout(LAST_THREADS);
             ended
@@ -43,11 +46,11 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+async fn run(cli: Cli, sockets: Option<Sockets>) -> Result<ExitCode, Failure> {
     let flags = &cli.flags;
     match &cli.command {
-        None => serve::run(flags, hangups()?, stop()?).await?,
-        Some(Command::Demo(options)) => demo::run(flags, options, stop()?, print).await?,
+        None => serve::run(flags, sockets, hangups()?, stop()?).await?,
+        Some(Command::Demo(options)) => demo::run(flags, options, sockets, stop()?, print).await?,
         Some(Command::Check(options)) => {
             let checked = check::run(flags, options, progress).await;
             progress("");

@@ -30,6 +30,7 @@ use crate::plan::{Plan, Shard};
 use crate::poll::{Crank, Settings, clock};
 use crate::process::Process;
 use crate::snapshot::Snapshot;
+use crate::systemd::Supervisor;
 
 /// Why the exporter cannot start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,7 @@ pub struct App {
     reloader: Option<Reloader>,
     lifecycle: bool,
     web: Arc<WebConfig>,
+    supervisor: Supervisor,
 }
 
 impl App {
@@ -126,6 +128,7 @@ impl App {
             reloader: None,
             lifecycle: false,
             web: Arc::new(WebConfig::none()),
+            supervisor: Supervisor::default(),
         })
     }
 
@@ -146,6 +149,12 @@ impl App {
         web.serves(Arc::clone(&self.wanted.borrow()));
         let web = Arc::new(web);
         Self { web, ..self }
+    }
+
+    /// Tells that one how it fares.
+    #[must_use]
+    pub fn supervised(self, supervisor: Supervisor) -> Self {
+        Self { supervisor, ..self }
     }
 
     /// The pages that it publishes, newest last: for whoever wants to wait for one.
@@ -184,7 +193,7 @@ impl App {
             page: self.pages.subscribe(),
             own: Arc::clone(&self.own),
             wanted: self.wanted.subscribe(),
-            beat: self.beat,
+            beat: Arc::clone(&self.beat),
             ready: AtomicBool::new(false),
             reload: self.lifecycle.then_some(reload),
             now: clock::now,
@@ -207,6 +216,7 @@ impl App {
                 wanted: self.wanted,
                 own,
                 web,
+                supervisor: self.supervisor,
             };
             tasks.spawn(reloader.run(requests, parts, when(stopped.clone())));
         }
@@ -224,6 +234,9 @@ impl App {
                 when(stopped.clone()),
             ));
         }
+        let watch = self.supervisor.watch(self.beat, when(stopped.clone()));
+        tasks.spawn(watch);
+        self.supervisor.ready("serving");
         let ended = tokio::select! {
             () = stop => Ok(()),
             // None of them ends on its own but by mistake.
@@ -232,6 +245,7 @@ impl App {
                 Err(error) => Err(Error::Ended(error.to_string())),
             },
         };
+        self.supervisor.stopping();
         stopping.send_replace(true);
         while tasks.join_next().await.is_some() {}
         ended

@@ -13,6 +13,7 @@ use crate::exposition::Own;
 use crate::http::{ReloadRequest, Wanted, WebConfig};
 use crate::plan::{Plan, Shard};
 use crate::poll::{Reload, clock};
+use crate::systemd::Supervisor;
 
 /// Reads the config again when it is asked to.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Parts {
     pub(super) own: Arc<Own>,
     /// The way in, which has a file of its own.
     pub(super) web: Arc<WebConfig>,
+    /// Who waits for the end of it.
+    pub(super) supervisor: Supervisor,
 }
 
 impl Reloader {
@@ -59,6 +62,7 @@ impl Reloader {
                 Some(request) = requests.recv() => Some(request),
                 else => return stop.await,
             };
+            parts.supervisor.reloading();
             let mut ended = self.reload(&parts).await;
             if let Err(refused) = parts.web.look().await {
                 parts.own.reloaded(None);
@@ -67,6 +71,10 @@ impl Reloader {
                     Err(complaints) => format!("{}\n{refused}", complaints.trim_end()),
                 });
             }
+            parts.supervisor.ready(match ended {
+                Ok(()) => "serving",
+                Err(_) => "serving; the last reload was refused, and the log says why",
+            });
             if let Some(request) = request {
                 // Whoever asked may have hung up.
                 drop(request.send(ended));

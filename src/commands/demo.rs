@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::serve::{bind, web_config};
+use super::serve::{bind, listeners, web_config};
 use super::{Failure, serve};
 use crate::app::App;
 use crate::cli;
@@ -12,6 +12,7 @@ use crate::config::{Config, Document};
 use crate::poll::clock;
 use crate::secret::{Secret, SecretSource};
 use crate::simulator::{self, Fault, World};
+use crate::systemd::Sockets;
 
 /// What the demo is configured with, but for address and tokens.
 const CONFIG: &str = include_str!("demo.yaml");
@@ -23,6 +24,7 @@ const CONFIG: &str = include_str!("demo.yaml");
 pub async fn run(
     flags: &cli::Flags,
     demo: &cli::Demo,
+    sockets: Option<Sockets>,
     stop: impl Future<Output = ()>,
     print: impl Fn(&str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -46,7 +48,7 @@ pub async fn run(
         .await
         .map_err(|error| Failure::Failed(format!("the simulator cannot start: {error}")))?;
     simulator.set_faults(faults);
-    let listeners = bind(&flags.listen_addresses).await?;
+    let listeners = listeners(flags, sockets).await?;
     let config = Config {
         graph: crate::config::Graph {
             url: simulator.url(),

@@ -1,5 +1,6 @@
 //! Serves: the exporter as a daemon.
 
+use std::fmt::Display;
 use std::future::Future;
 
 use tokio::net::TcpListener;
@@ -10,13 +11,16 @@ use crate::app::{App, Error};
 use crate::cli::Flags;
 use crate::config_file::ConfigFile;
 use crate::http::{self, WebConfig};
+use crate::systemd::{Sockets, Supervisor};
 
-/// Serves until `stop` comes; each of `hangups` reads the config again.
+/// Serves until `stop` comes; each of `hangups` reads the config again. `sockets` are those that
+/// systemd opened, where the flag asks for them.
 ///
 /// # Errors
 /// When the config is refused, an address is taken, or a part of the exporter ends.
 pub async fn run(
     flags: &Flags,
+    sockets: Option<Sockets>,
     hangups: mpsc::Receiver<()>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
@@ -26,7 +30,8 @@ pub async fn run(
     let app = App::with_state(&config, shard, flags.state_file.clone())?;
     let app = app.reloading(file, hangups, flags.enable_lifecycle);
     let app = app.behind(web_config(flags)?);
-    let listeners = bind(&flags.listen_addresses).await?;
+    let app = app.supervised(Supervisor::of_environment());
+    let listeners = listeners(flags, sockets).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         revision = env!("REVISION"),
@@ -65,6 +70,24 @@ pub(super) async fn until(
         .await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What it serves on: sockets that were handed over, or those that it binds.
+pub(super) async fn listeners(
+    flags: &Flags,
+    sockets: Option<Sockets>,
+) -> Result<Vec<TcpListener>, Failure> {
+    let Some(sockets) = sockets else {
+        return Ok(bind(&flags.listen_addresses).await?);
+    };
+    let refused = |why: &dyn Display| Failure::Refused(format!("--web.systemd-socket: {why}"));
+    let mut listeners = Vec::new();
+    for listener in sockets.listeners().map_err(|why| refused(&why))? {
+        let taken = listener.set_nonblocking(true);
+        let taken = taken.and_then(|()| TcpListener::from_std(listener));
+        listeners.push(taken.map_err(|why| refused(&why))?);
+    }
+    Ok(listeners)
 }
 
 /// Binds every listen address, before anything is started.

@@ -156,8 +156,9 @@ fn every_command_line_that_is_shown_is_one() {
     ] {
         for line in blocks(&read(name), "sh").iter().flat_map(|b| b.lines()) {
             let command = line.split('#').next().unwrap_or_default();
-            let ours = command.trim().strip_prefix("cargo run --release -- ");
-            let ours = ours.or(command.trim().strip_prefix("marketing-messages-exporter"));
+            let command = command.trim().trim_start_matches("target/release/");
+            let ours = command.strip_prefix("cargo run --release -- ");
+            let ours = ours.or(command.strip_prefix("marketing-messages-exporter"));
             let Some(arguments) = ours else { continue };
             shown += 1;
             let words = std::iter::once("exporter").chain(arguments.split_whitespace());

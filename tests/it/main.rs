@@ -39,4 +39,6 @@ mod failures;
 mod process;
 mod reliability;
 mod repository;
+mod systemd;
+mod version;
 mod web;

@@ -20,6 +20,7 @@ const FLOORS: [&[&str]; 5] = [
         "secret_store",
         "simulator",
         "state",
+        "systemd",
     ],
     &["poll"],
     &["app", "cli", "commands", "logging", "main"],

@@ -16,8 +16,10 @@ use crate::scraper::{Connection, Encoding};
 /// How often anything is looked at again.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Polls follow each other so closely that some refreshes fall into any stretch of a second.
-const INTERVAL: &str = "500ms";
+/// Seconds from poll to poll: requests are paced, so that a poll of many pages takes its time.
+fn interval(campaigns: usize) -> usize {
+    5 + campaigns / 1_000
+}
 
 /// How long refreshes are watched, at least.
 const WATCHED: Duration = Duration::from_secs(5);
@@ -29,7 +31,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn start(campaigns: usize) -> Self {
+    pub(crate) fn start(world: World) -> Self {
         let runtime = Runtime::new().unwrap();
         let simulator = runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -38,13 +40,24 @@ impl Api {
                 reason = "a program's outermost part hands the clock in"
             )]
             let clock = Arc::new(jiff::Timestamp::now);
-            let world = World::with_campaigns(campaigns, 0);
             simulator::start(listener, world, clock).await.unwrap()
         });
         Self {
             _runtime: runtime,
             simulator,
         }
+    }
+}
+
+impl Api {
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        self.simulator.url()
+    }
+
+    /// How many calls came in so far.
+    pub(crate) fn calls(&self) -> usize {
+        self.simulator.requests().len()
     }
 }
 
@@ -68,9 +81,15 @@ pub(crate) struct Refreshes {
 }
 
 impl Exporter {
+    /// With one ad account that has so many campaigns.
     pub(crate) fn start(api: &Api, campaigns: usize) -> Self {
+        Self::with(&text(api, campaigns), campaigns)
+    }
+
+    /// With that config.
+    pub(crate) fn with(text: &str, campaigns: usize) -> Self {
         let config = std::env::temp_dir().join(format!("mme-bench-{}.yaml", std::process::id()));
-        std::fs::write(&config, text(api, INTERVAL)).unwrap();
+        std::fs::write(&config, text).unwrap();
         let port = free_port();
         let started = Instant::now();
         let child = Child::silent(
@@ -98,8 +117,8 @@ impl Exporter {
 
     /// Once every campaign is on the page.
     pub(crate) fn settled(mut self) -> Self {
-        // Every campaign has at least delivery, spend and the like.
-        while self.series() < 10 * self.campaigns as u64 {
+        // Every campaign has far more than this in each of two windows.
+        while self.series() < 35 * self.campaigns as u64 {
             sleep(LOOK);
         }
         self.first_page = self.started.elapsed();
@@ -118,7 +137,8 @@ impl Exporter {
         };
         let (first, cpu_before, begun) = after(polls());
         let (mut last, mut cpu, mut now) = after(first);
-        while now - begun < WATCHED {
+        // Both windows, and then some.
+        while now - begun < WATCHED || last - first < 4 {
             (last, cpu, now) = after(last);
         }
         Refreshes {
@@ -130,7 +150,10 @@ impl Exporter {
     /// Lets it rest: no polls from now on.
     pub(crate) fn rest(&self) {
         let text = std::fs::read_to_string(&self.config).unwrap();
-        let text = text.replace(&format!("interval: {INTERVAL}"), "interval: 24h");
+        let text = text.replace(
+            &format!("interval: {}s", interval(self.campaigns)),
+            "interval: 24h",
+        );
         std::fs::write(&self.config, text).unwrap();
         self.child.signal("-HUP");
         let busy = || self.child.cpu();
@@ -169,7 +192,7 @@ impl Exporter {
     }
 
     /// The number behind an own metric. Own metrics come first: the rest of the page is not read.
-    fn own(&self, begins: &str) -> u64 {
+    pub(crate) fn own(&self, begins: &str) -> u64 {
         let text = Connection::open(self.port).beginning(begins);
         let line = text.lines().find(|line| line.starts_with(begins));
         let number = line.and_then(|line| line.rsplit(' ').next());
@@ -185,11 +208,11 @@ impl Drop for Exporter {
     }
 }
 
-fn text(api: &Api, interval: &str) -> String {
+fn text(api: &Api, campaigns: usize) -> String {
+    let interval = interval(campaigns);
     format!(
         "graph: {{ url: \"{}\" }}
-polling: {{ interval: {interval}, concurrency: 64 }}
-windows: [{{ name: today, date_preset: today }}]
+polling: {{ interval: {interval}s, concurrency: 64 }}
 businesses:
   - {{ name: many, access_token_env: TOKEN, ad_accounts: [{{ id: act_10150000000009001 }}] }}
 ",

@@ -1,8 +1,8 @@
 //! The whole way, measured from outside: a simulated API with many campaigns, the exporter as a
 //! process of its own, and a scraper; beside it what its peers do with the same numbers.
 //!
-//! `cargo bench --bench end_to_end` measures 1,000 and 10,000 campaigns; more sizes stand behind
-//! `-- --campaigns=1000,100000`. What is compared is compared in one run: read the ratios, since
+//! `cargo bench --bench end_to_end` measures 1,000 and 10,000 campaigns; other sizes stand behind
+//! `-- --campaigns=1000,100000`, and many small customers behind `-- --businesses=2000`. What is compared is compared in one run: read the ratios, since
 //! the absolute numbers are the machine's.
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
     reason = "a benchmark that cannot go on says so by panicking; figures are rounded to be read"
 )]
 
+mod businesses;
 mod child;
 mod exporter;
 mod peers;
@@ -19,6 +20,8 @@ mod scraper;
 mod table;
 
 use std::time::{Duration, Instant};
+
+use marketing_messages_exporter::simulator::World;
 
 use crate::exporter::{Api, Exporter};
 use crate::scraper::{Connection, Encoding};
@@ -48,15 +51,27 @@ fn main() {
         .split(',')
         .map(|size| size.parse().expect("--campaigns takes numbers"))
         .collect();
-    let idle = Exporter::start(&Api::start(1), 1).settled().memory();
+    let idle = Exporter::start(&Api::start(World::with_campaigns(1, 0)), 1);
+    let idle = idle.settled().memory();
+    let businesses = arguments
+        .iter()
+        .find_map(|a| a.strip_prefix("--businesses="));
+    if let Some(businesses) = businesses {
+        let businesses = businesses.parse().expect("--businesses takes a number");
+        println!(
+            "{}",
+            table::markdown(&[businesses::measure(businesses, idle)])
+        );
+        return;
+    }
     let columns: Vec<Column> = sizes.iter().map(|size| measure(*size, idle)).collect();
     println!("{}", table::markdown(&columns));
 }
 
 /// Everything about one ad account with so many message campaigns.
 fn measure(campaigns: usize, idle: u64) -> Column {
-    let mut column = Column::new(campaigns);
-    let api = Api::start(campaigns);
+    let mut column = Column::new(format!("{campaigns} campaigns"));
+    let api = Api::start(World::with_campaigns(campaigns, 0));
     let exporter = Exporter::start(&api, campaigns);
     column.say("start to listening", millis(exporter.listening));
     eprintln!("{campaigns} campaigns: the first page");

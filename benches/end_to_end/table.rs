@@ -11,9 +11,9 @@ pub(crate) struct Column {
 }
 
 impl Column {
-    pub(crate) fn new(campaigns: usize) -> Self {
+    pub(crate) fn new(head: String) -> Self {
         Self {
-            head: format!("{campaigns} campaigns"),
+            head,
             figures: Vec::new(),
         }
     }

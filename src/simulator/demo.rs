@@ -61,6 +61,41 @@ impl World {
         }
     }
 
+    /// So many businesses, `business-0` and on, each with a token and an ad account of its own: the
+    /// accounts follow `act_10150000000010000`, the tokens are [`World::token_of`].
+    pub fn with_businesses(businesses: usize, campaigns: usize) -> Self {
+        let mut world = Self::with_campaigns(campaigns, 0);
+        let Some(template) = world.accounts.pop() else {
+            return world;
+        };
+        for number in 0..businesses {
+            let mut account = template.clone();
+            account.id = account_id(10_000 + number as u64);
+            // No two campaigns of the world share an id.
+            for (place, campaign) in account.campaigns.iter_mut().enumerate() {
+                let shift = 1_000 * (number * campaigns + place) as u64;
+                let far = 1_000_000_000 + shift - 1_000 * place as u64;
+                campaign.id += far;
+                for adset in &mut campaign.adsets {
+                    adset.id += far;
+                    adset.ads.iter_mut().for_each(|ad| ad.id += far);
+                }
+            }
+            let sees = Some(vec![account.id]);
+            let name = format!("business-{number}");
+            world
+                .tokens
+                .push(token(&name, &Self::token_of(number), sees));
+            world.accounts.push(account);
+        }
+        world
+    }
+
+    /// The token of a business of [`World::with_businesses`].
+    pub fn token_of(business: usize) -> String {
+        format!("EAASimulatedTokenOfBusiness{business}")
+    }
+
     /// The token that sees every ad account.
     pub fn demo_token() -> &'static str {
         DEMO_TOKEN

@@ -2,11 +2,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use marketing_messages_exporter::config::ZeroFill;
+use marketing_messages_exporter::plan::{Plan, Question, Shard, Source};
 use marketing_messages_exporter::simulator::{DEMO_TOKEN, Request, World};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::canned::Canned;
-use crate::harness::{Api, wait_until};
+use crate::harness::{Api, parse, wait_until};
+use crate::known;
 
 const MANY: &str = "act_10150000000009001";
 
@@ -46,6 +50,62 @@ async fn twelve_hundred_campaigns_take_three_calls_a_question() {
                 .unwrap_or("")
                 .contains("campaign.id")
         );
+    }
+}
+
+/// The calls that one question of one window costs, where an account has so many message campaigns
+/// and all its campaigns have rows.
+fn calls(source: &Source, message: usize, all: usize) -> usize {
+    let campaigns = (0..message).map(|number| (number.to_string(), "c", true));
+    let mut listing = known::listing(campaigns);
+    listing.rows = all;
+    let queries = source.queries(&source.windows[0], Question::Delivery, Some(&listing), None);
+    let pages = queries
+        .unwrap()
+        .into_iter()
+        .map(|query| match query.campaigns.len() {
+            0 => all.div_ceil(500).max(1),
+            ids => ids.div_ceil(500),
+        });
+    pages.sum()
+}
+
+proptest! {
+    #[test]
+    fn the_planner_takes_the_cheaper_way(message in 1_usize..6_000, others in 0_usize..30_000) {
+        let source = &known::unknown(ZeroFill::Active, false).sources[0].source;
+        let all = message + others;
+        let (pages, filters) = (all.div_ceil(500), message.div_ceil(100));
+        prop_assert_eq!(calls(source, message, all), pages.min(filters));
+    }
+}
+
+#[tokio::test]
+async fn calls_grow_with_pages_and_windows_and_not_with_campaigns() {
+    const WINDOWS: [&str; 5] = ["today", "yesterday", "last_7d", "last_30d", "this_month"];
+    for (campaigns, pages) in [(1, 1), (50, 1), (1_200, 3), (20_000, 40)] {
+        for count in [1, 5] {
+            let windows = WINDOWS[..count].iter();
+            let windows: Vec<String> = windows
+                .map(|preset| format!("{{ name: {preset}, date_preset: {preset} }}"))
+                .collect();
+            let config = format!(
+                "windows: [{}]
+businesses: [{{ name: acme, access_token_env: EVERYONE, ad_accounts: [{{ id: {MANY} }}] }}]
+",
+                windows.join(", ")
+            );
+            let plan = Plan::of(&parse(&config, "http://127.0.0.1:1"), Shard::WHOLE);
+            let source = &plan.sources[0];
+            assert_eq!(source.windows.len(), count);
+            assert_eq!(calls(source, campaigns, campaigns), pages);
+            // What the plan says beforehand is what a poll asks: two questions a window.
+            if campaigns <= 1_200 {
+                let api = Api::start(World::with_campaigns(campaigns, 0)).await;
+                api.exporter(&config).await.page_up().await;
+                assert_eq!(api.calls("/insights"), 2 * pages * count);
+            }
+        }
     }
 }
 

@@ -308,7 +308,7 @@ const ROW_LABELS: [&str; 11] = [
 
 fn telemetry_path(path: &str) -> Result<String, String> {
     match path {
-        "/" | "/-/healthy" | "/-/ready" | "/-/reload" => {
+        "/" | "/-/healthy" | "/-/ready" | "/-/reload" | "/api/status" => {
             Err("another page stands there".to_owned())
         }
         path if path.starts_with('/') && !path.contains(['?', '#', ' ']) => Ok(path.to_owned()),

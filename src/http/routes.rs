@@ -188,12 +188,13 @@ impl Site {
     }
 
     fn ready(&self, scope: &Scope) -> Answer {
-        let snapshot = scope.of(&self.page.borrow().snapshot);
-        let ready = snapshot.is_ready();
-        if ready && *scope == Scope::All {
+        let all = Arc::clone(&self.page.borrow().snapshot);
+        if all.is_ready() {
+            // Whoever asks.
             self.ready.store(true, Ordering::Relaxed);
         }
-        if ready || self.ready.load(Ordering::Relaxed) {
+        let snapshot = scope.of(&all);
+        if self.ready.load(Ordering::Relaxed) || snapshot.is_ready() {
             return text(StatusCode::OK, "ready\n");
         }
         let mut missing = String::from("not yet polled:\n");

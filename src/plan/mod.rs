@@ -361,6 +361,13 @@ impl Source {
         })
     }
 
+    /// Whether a listing may have been read before there was another shard that could show the
+    /// campaign: whether it is a message campaign is only asked where that matters.
+    pub fn wants_other_facts(&self, listing: &Listing) -> bool {
+        let is_message = listing.campaigns.iter().any(|campaign| campaign.is_message);
+        !self.elsewhere.is_empty() && !is_message
+    }
+
     /// Whether the rows of that campaign of an ad account are exported.
     pub fn exports(&self, id: &ObjectId, listing: Option<&Listing>) -> bool {
         match (listing, &self.subject) {

@@ -10,6 +10,9 @@ use std::num::NonZeroU32;
 use super::Subject;
 use crate::spread;
 
+/// More shards than this are a mistake: each is scored for every source.
+const MOST: u32 = 1_000;
+
 /// One of the shares that the sources are divided into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
@@ -20,7 +23,7 @@ pub struct Shard {
 /// A share that there is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "--shard.index={index} with --shard.count={count}: with N shards, N at least 1, the indexes go from 0 to N - 1"
+    "--shard.index={index} with --shard.count={count}: with N shards, N from 1 to {MOST}, the indexes go from 0 to N - 1"
 )]
 pub struct NoSuchShard {
     index: u32,
@@ -40,7 +43,7 @@ impl Shard {
     /// When there is no such share.
     pub fn new(index: u32, count: u32) -> Result<Self, NoSuchShard> {
         match NonZeroU32::new(count) {
-            Some(some) if index < count => Ok(Self { index, count: some }),
+            Some(some) if index < count && count <= MOST => Ok(Self { index, count: some }),
             _ => Err(NoSuchShard { index, count }),
         }
     }
@@ -75,7 +78,7 @@ impl Shard {
 mod tests {
     use proptest::prelude::*;
 
-    use super::Shard;
+    use super::{MOST, Shard};
     use crate::plan::Subject;
     use crate::row::{AccountId, ObjectId};
 
@@ -130,6 +133,7 @@ mod tests {
     fn there_is_no_share_beyond_the_last() {
         assert!(Shard::new(3, 3).is_err());
         assert!(Shard::new(0, 0).is_err());
+        assert!(Shard::new(0, MOST + 1).is_err());
         assert_eq!(Shard::new(0, 1), Ok(Shard::WHOLE));
     }
 }

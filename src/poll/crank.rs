@@ -246,6 +246,7 @@ impl Crank {
             discover_at: known
                 .listing
                 .as_ref()
+                .filter(|listing| !known.source.wants_other_facts(listing))
                 .map(|listing| listing.at + self.polling.discovery_interval),
             windows: windows.collect(),
             ..Source::default()

@@ -96,8 +96,12 @@ impl Crank {
             let source = match kept.remove(&key) {
                 // Labels and thresholds are looked up when the page is written; all else is what
                 // a poll under way was begun for.
-                Some((old, was, source)) if known.source.asks_as(&was.source) => {
+                Some((old, was, mut source)) if known.source.asks_as(&was.source) => {
                     moved.insert(old, place);
+                    let listing = known.listing.as_ref();
+                    if listing.is_some_and(|listing| known.source.wants_other_facts(listing)) {
+                        source.discover_at = None;
+                    }
                     source
                 }
                 _ => self.new_source(place),

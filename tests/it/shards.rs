@@ -73,7 +73,7 @@ async fn shards_show_together_what_one_exporter_shows_and_each_source_once() {
 }
 
 /// The shard that has the campaign, of so many that another one has the ad account.
-fn divided(account: &str, campaign: &str) -> Shard {
+pub(crate) fn apart(account: &str, campaign: &str) -> Shard {
     let account = Subject::AdAccount {
         id: AccountId::parse(account).unwrap(),
         only: Vec::new(),
@@ -101,7 +101,7 @@ businesses:
 "
         )
     };
-    let shard = divided("10150000000001101", "120210000000011000");
+    let shard = apart("10150000000001101", "120210000000011000");
     for (account, shown) in [
         ("{ id: act_10150000000001101 }", false),
         (
@@ -129,7 +129,7 @@ async fn share_that_there_is_not_is_refused() {
             &["--shard.index=3", "--shard.count=3"][..],
             "indexes go from 0 to N - 1",
         ),
-        (&["--shard.count=0"], "N at least 1"),
+        (&["--shard.count=0"], "N from 1 to 1000"),
         (&["--shard.index=1"], "--shard.count=1"),
     ] {
         for command in [&["check"][..], &["once"], &[]] {

@@ -88,7 +88,7 @@ impl Web {
         web.scopes = scopes::scopes(
             &mut notes,
             &top.key("business_scopes"),
-            raw.business_scopes,
+            raw.business_scopes.0,
             &web.users,
         );
         let limit = raw.rate_limit.unwrap_or_default();
@@ -259,6 +259,10 @@ rate_limit: {{ interval: 100ms, burst: 5 }}
             (
                 "basic_auth_users: { alice: HASH }\nbusiness_scopes: { alice: [] }",
                 "web.yaml:2: business_scopes.alice: this user would see nothing",
+            ),
+            (
+                "basic_auth_users: { alice: HASH }\nbusiness_scopes:",
+                "business_scopes: ",
             ),
             (
                 "basic_auth_users: { alice: HASH }\nbusiness_scopes: { alice: acme }",

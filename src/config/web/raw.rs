@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
-use crate::config::scalar::{Entries, List, Whole};
+use crate::config::scalar::{Entries, Given, List, Whole};
 
 /// The file as written. A key with nothing behind it counts as absent, as it does in Go.
 #[derive(Debug, Default, Deserialize)]
@@ -19,8 +19,8 @@ pub(super) struct RawWeb {
     pub(super) http_server_config: Option<RawHttp>,
     pub(super) basic_auth_users: Option<Entries<Words>>,
     pub(super) rate_limit: Option<RawRateLimit>,
-    // Ours alone: other exporters refuse it.
-    pub(super) business_scopes: Option<Entries<List<Words>>>,
+    // Ours alone: other exporters refuse it. Empty is refused: it would open everything to everybody.
+    pub(super) business_scopes: Given<Entries<List<Words>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -160,7 +160,7 @@ fn quotas(html: &mut Html, quotas: &[QuotaUse], seen: Seen<'_>) {
     let mut fullest: Vec<&QuotaUse> = quotas.iter().collect();
     fullest.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
     let full = fullest.partition_point(|quota| quota.ratio >= FULL);
-    let (first, rest) = fullest.split_at(full.max(FIRST_QUOTAS).min(fullest.len()));
+    let (first, rest) = fullest.split_at(full.clamp(FIRST_QUOTAS, QUOTAS).min(fullest.len()));
     html.raw("<div>");
     bars(html, "Quota in use", first, seen);
     if let Some(next) = rest.first() {

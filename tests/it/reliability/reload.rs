@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use super::program::{Folder, Program};
 use crate::harness::{Api, token};
 use crate::page::Page;
+use crate::shards::apart;
 
 const FIRST: &str = "{ id: act_10150000000001101 }";
 const SECOND: &str = "{ id: act_10150000000001102 }";
@@ -53,6 +54,49 @@ fn loaded(page: &Page) -> (Option<f64>, Option<f64>) {
         page.value("exporter_config_last_reload_successful", &[]),
         page.value("exporter_config_last_reload_success_timestamp_seconds", &[]),
     )
+}
+
+#[tokio::test]
+async fn reload_campaign_gives_way_to_an_ad_account_that_another_shard_polls_from_now_on() {
+    const CAMPAIGN: &str = "120210000000011000";
+    let api = Api::demo().await;
+    let folder = Folder::new();
+    let aurora = folder.write("aurora", &token("AURORA"));
+    let configure = |accounts: &str| {
+        let text = format!(
+            "graph: {{ url: \"{}\" }}
+polling: {{ interval: 300ms }}
+windows: [{{ name: today, date_preset: today }}]
+businesses:
+  - {{ name: aurora, access_token_file: {}, {accounts} campaigns: [{{ id: \"{CAMPAIGN}\" }}] }}
+",
+            api.simulator.url(),
+            aurora.display(),
+        );
+        folder.write("config.yaml", &text);
+    };
+    configure("");
+    let shard = apart("10150000000001101", CAMPAIGN);
+    let (index, count) = (shard.index(), shard.count());
+    let flags = [
+        "--web.enable-lifecycle",
+        &format!("--shard.index={index}"),
+        &format!("--shard.count={count}"),
+    ];
+    let program = Program::start(&folder, &flags).await;
+    let shown = |page: &Page| {
+        !page
+            .all("delivered", &[("campaign_id", CAMPAIGN)])
+            .is_empty()
+    };
+    program.visitor.page_when(shown).await;
+    configure("ad_accounts: [{ id: act_10150000000001101 }],");
+    assert_eq!(reload(&program).await.0, 200);
+    // Long before the next discovery, which is an hour away.
+    program.visitor.page_when(|page| !shown(page)).await;
+    configure("");
+    assert_eq!(reload(&program).await.0, 200);
+    program.visitor.page_when(shown).await;
 }
 
 #[tokio::test]

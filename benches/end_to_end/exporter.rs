@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use marketing_messages_exporter::plan::PAGE_SIZE;
 use marketing_messages_exporter::simulator::{self, Simulator, World};
 use tokio::runtime::Runtime;
 
@@ -20,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(2);
 fn interval(campaigns: usize) -> usize {
     5 + campaigns / 1_000
 }
+
+/// The longest that a first page is waited for.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How long refreshes are watched, at least.
 const WATCHED: Duration = Duration::from_secs(5);
@@ -76,7 +80,7 @@ pub(crate) struct Exporter {
 
 /// What some refreshes cost.
 pub(crate) struct Refreshes {
-    pub(crate) polls: usize,
+    pub(crate) rows: usize,
     pub(crate) cpu: Duration,
 }
 
@@ -119,31 +123,24 @@ impl Exporter {
     pub(crate) fn settled(mut self) -> Self {
         // Every campaign has far more than this in each of two windows.
         while self.series() < 35 * self.campaigns as u64 {
-            sleep(LOOK);
+            assert!(self.started.elapsed() < PATIENCE, "no whole page");
+            // To look is to have a page begun.
+            sleep(50 * LOOK);
         }
         self.first_page = self.started.elapsed();
         self
     }
 
     /// What the refreshes of some seconds cost, scrapes left out.
-    pub(crate) fn refreshes(&self) -> Refreshes {
-        let polls = || self.own("marketing_messages_exporter_polls_total{");
-        // From the end of one poll to that of another.
-        let after = |before: u64| {
-            while polls() == before {
-                sleep(25 * LOOK);
-            }
-            (polls(), self.child.cpu(), Instant::now())
-        };
-        let (first, cpu_before, begun) = after(polls());
-        let (mut last, mut cpu, mut now) = after(first);
-        // Both windows, and then some.
-        while now - begun < WATCHED || last - first < 4 {
-            (last, cpu, now) = after(last);
+    pub(crate) fn refreshes(&self, api: &Api) -> Refreshes {
+        let (calls, cpu, begun) = (api.calls(), self.child.cpu(), Instant::now());
+        while begun.elapsed() < WATCHED * 4 {
+            sleep(WATCHED / 10);
         }
         Refreshes {
-            polls: (last - first) as usize,
-            cpu: cpu - cpu_before,
+            // Each row is part of two answers.
+            rows: (api.calls() - calls) * PAGE_SIZE.min(self.campaigns) / 2,
+            cpu: self.child.cpu() - cpu,
         }
     }
 

@@ -51,8 +51,8 @@ fn main() {
         .split(',')
         .map(|size| size.parse().expect("--campaigns takes numbers"))
         .collect();
-    let idle = Exporter::start(&Api::start(World::with_campaigns(1, 0)), 1);
-    let idle = idle.settled().memory();
+    let api = Api::start(World::with_campaigns(1, 0));
+    let idle = Exporter::start(&api, 1).settled().memory();
     let businesses = arguments
         .iter()
         .find_map(|a| a.strip_prefix("--businesses="));
@@ -84,9 +84,8 @@ fn measure(campaigns: usize, idle: u64) -> Column {
     );
 
     eprintln!("{campaigns} campaigns: refreshes");
-    let refreshes = exporter.refreshes();
-    let rows = (campaigns * refreshes.polls) as f64;
-    let cpu = refreshes.cpu.as_secs_f64() / rows;
+    let refreshes = exporter.refreshes(&api);
+    let cpu = refreshes.cpu.as_secs_f64() / refreshes.rows as f64;
     column.say("CPU a row and refresh, both queries to page", micros(cpu));
     let memory = exporter.memory().saturating_sub(idle) as f64 / series as f64;
     column.say("memory a series", format!("{memory:.0} B"));

@@ -299,15 +299,10 @@ fn written(
             written => written,
         };
     };
-    let replaced = place.begin().map_err(Unwritten::from).and_then(|mut file| {
-        let samples = write::write(&journal, &chapters, &common, &mut file, stopped)?;
-        place.replace(&file)?;
-        Ok(samples)
-    });
-    if replaced.is_err() {
-        place.forget();
-    }
-    replaced
+    let mut file = place.begin()?;
+    let samples = write::write(&journal, &chapters, &common, file.as_file_mut(), stopped)?;
+    place.replace(file)?;
+    Ok(samples)
 }
 
 fn interrupted(place: Option<&Place>) -> Failure {

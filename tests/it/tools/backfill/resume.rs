@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use jiff::{Timestamp, ToSpan};
 use marketing_messages_exporter::commands::Failure;
@@ -109,6 +110,44 @@ async fn another_question_is_refused_and_what_was_brought_stays() {
     };
     assert!(why.contains("no journal"), "{why}");
     assert_eq!(desk.read("history.partial"), "somebody's notes");
+}
+
+#[tokio::test]
+async fn of_two_that_write_one_file_the_second_is_refused() {
+    let api = Api::demo().await;
+    let desk = Desk::new(&api, "", THREE_ZONES);
+    let (_, whole) = desk.run(&AUTUMN).await;
+    fs::write(desk.path("history.new"), "somebody's notes").unwrap();
+    let before = api.calls("/insights");
+    api.break_with(&["slow=300@endpoint:insights"]);
+    let second = async {
+        wait_until("some answers", || api.calls("/insights") > before).await;
+        let journal = fs::read(desk.path("history.partial")).unwrap();
+        let Err(Failure::Refused(why)) = desk.to_file(&AUTUMN).await else {
+            panic!("not refused")
+        };
+        assert!(why.contains("another backfill is writing this"), "{why}");
+        assert!(why.contains("history.partial"), "{why}");
+        let after = fs::read(desk.path("history.partial")).unwrap();
+        assert!(after.starts_with(&journal), "torn");
+        api.mend();
+    };
+    let (first, ()) = tokio::join!(desk.to_file(&AUTUMN), second);
+    assert!(first.unwrap());
+    assert_eq!(desk.read("history"), whole);
+    let mode = |name| fs::metadata(desk.path(name)).unwrap().mode();
+    assert_eq!(mode("history"), mode("history.new"), "the umask's");
+    // Nothing is left behind, and nothing of others' is gone.
+    let mut names: Vec<_> = fs::read_dir(&desk.folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["config.yaml", "dead", "history", "history.new", "token"]
+    );
+    assert_eq!(desk.read("history.new"), "somebody's notes");
 }
 
 /// The program itself lives by the wall clock: a year ago until the day before yesterday.

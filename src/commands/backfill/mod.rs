@@ -231,7 +231,11 @@ fn question(config: &Config, plan: &Plan, days: Days) -> Vec<String> {
         format!("API {} {}", graph.url, graph.version),
     ];
     if let Some(source) = plan.sources.first() {
-        let fields: Vec<&str> = source.columns.delivery().map(|(field, _)| field).collect();
+        // The kind too: a number is scaled by it when it is read.
+        let delivery = source.columns.delivery();
+        let fields: Vec<String> = delivery
+            .map(|(field, kind)| format!("{field}={}", kind.as_str()))
+            .collect();
         lines.push(format!("level {}", source.level.as_str()));
         lines.push(format!("fields {}", fields.join(" ")));
         lines.push(format!(

@@ -113,6 +113,32 @@ async fn another_question_is_refused_and_what_was_brought_stays() {
 }
 
 #[tokio::test]
+async fn a_field_of_another_kind_is_another_question() {
+    let api = Api::demo().await;
+    let head = |kind, metric| {
+        format!(
+            "insights: {{ extra_fields: [{{ field: ctr, metric: {metric}, kind: {kind}, help: Clicks }}] }}"
+        )
+    };
+    let desk = Desk::new(&api, &head("percent", "ctr_ratio"), THREE_ZONES);
+    api.break_with(&["forbidden@act_10150000000001301&endpoint:insights"]);
+    assert!(!desk.to_file(&AUTUMN).await.unwrap());
+    api.mend();
+    desk.config(&api, &head("count", "ctr"), THREE_ZONES);
+    let Err(Failure::Refused(why)) = desk.to_file(&AUTUMN).await else {
+        panic!("not refused")
+    };
+    assert!(
+        why.contains("ctr=percent") && why.contains("ctr=count"),
+        "{why}"
+    );
+    // The metric's name alone changes no number.
+    desk.config(&api, &head("percent", "clicks_ratio"), THREE_ZONES);
+    assert!(desk.to_file(&AUTUMN).await.unwrap());
+    assert!(desk.read("history").contains("clicks_ratio"));
+}
+
+#[tokio::test]
 async fn of_two_that_write_one_file_the_second_is_refused() {
     let api = Api::demo().await;
     let desk = Desk::new(&api, "", THREE_ZONES);

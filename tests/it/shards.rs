@@ -73,7 +73,7 @@ async fn shards_show_together_what_one_exporter_shows_and_each_source_once() {
 }
 
 /// The shard that has the campaign, of so many that another one has the ad account.
-fn divided(account: &str, campaign: &str) -> Shard {
+pub(crate) fn divided(account: &str, campaign: &str) -> Shard {
     let account = Subject::AdAccount {
         id: AccountId::parse(account).unwrap(),
         only: Vec::new(),

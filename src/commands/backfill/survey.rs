@@ -125,7 +125,8 @@ impl Work {
         lock(&self.surveyed).insert(place, surveyed);
     }
 
-    /// Campaign sources that an ad account source of the same business shows already.
+    /// Campaign sources that an ad account source of the same business shows already, here or in
+    /// another shard.
     fn settle(&self, places: &[usize]) {
         let of = |place: &&usize| match &self.plan.sources[**place].subject {
             Subject::Campaign(id) => Some(id),
@@ -142,7 +143,10 @@ impl Work {
         let mut surveyed = lock(&self.surveyed);
         for place in places {
             if let (Some(id), Some(found)) = (of(&place), surveyed.get_mut(place)) {
-                found.gives_way = listed.contains(id);
+                let listing = journal.listing(*place).ok().flatten();
+                let source = &self.plan.sources[*place];
+                let elsewhere = listing.is_some_and(|known| source.is_shown_elsewhere(&known));
+                found.gives_way = listed.contains(id) || elsewhere;
             }
         }
     }

@@ -50,7 +50,8 @@ pub(super) struct Surveyed {
     pub(super) rows: usize,
     /// The calls that the journal lacks, at most.
     pub(super) calls: usize,
-    /// Whether an ad account source of the same business shows it already.
+    /// Whether an ad account source of the same business shows it already, here or in
+    /// another shard.
     pub(super) gives_way: bool,
 }
 

@@ -77,12 +77,18 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// The journal of that question: the one beside the file, where one was left, or a new one.
+/// The journal of that question: the one beside the file, where one was left, or a new one, unless
+/// something keeps it from beginning.
 ///
 /// # Errors
 /// A sentence on what stands in the way, and the remedy.
-pub(super) fn journal(place: Option<&Place>, question: Vec<String>) -> Result<Journal, String> {
+pub(super) fn journal(
+    place: Option<&Place>,
+    question: Vec<String>,
+    may_begin: Result<(), String>,
+) -> Result<Journal, String> {
     let Some(place) = place else {
+        may_begin?;
         return spool(question).map_err(|error| {
             format!(
                 "no temporary file in {}: {error}; name another folder by TMPDIR, or write to --output.file",
@@ -99,8 +105,13 @@ pub(super) fn journal(place: Option<&Place>, question: Vec<String>) -> Result<Jo
         }
         _ => format!("{shown}: {why}; remove it, or write to another --output.file"),
     };
+    if !path.exists() {
+        // Before a file is made.
+        may_begin.clone()?;
+    }
     let file = Journal::hold(&path).map_err(unusable)?;
     let anew = |question| {
+        may_begin.clone()?;
         let file = file.try_clone();
         let begun = file.and_then(|file| Journal::begin(file, true, question));
         begun.map_err(|error| unusable(error.into()))

@@ -139,6 +139,46 @@ async fn a_field_of_another_kind_is_another_question() {
 }
 
 #[tokio::test]
+async fn what_meta_forgets_meanwhile_keeps_nothing_else_from_being_asked() {
+    const LATER: &str = "2026-11-25T11:30:00Z";
+    let later = || LATER.parse().unwrap();
+    let aurora = "
+  - name: aurora
+    access_token_file: TOKEN
+    ad_accounts: [{ id: act_10150000000001101, conversions: false }, { id: act_10150000000001102, conversions: false }]
+";
+    let api = Api::demo().await;
+    let desk = Desk::new(&api, "", aurora);
+    // From the oldest day on that it takes at the harness' moment.
+    let days = ["--since=2023-10-24", "--until=2026-11-05"];
+    let (_, whole) = desk.run(&days).await;
+    assert!(whole.contains("120210000000021000"));
+    api.break_with(&["unavailable=503@act_10150000000001102&endpoint:insights"]);
+    assert!(!desk.to_file(&days).await.unwrap());
+    api.mend();
+    api.set_time(LATER);
+    let other = format!("--output.file={}", desk.shown("other"));
+    let (begun, _) = desk.run_at(later, &[&days[..], &[&other]].concat()).await;
+    let Err(Failure::Refused(why)) = begun else {
+        panic!("not refused")
+    };
+    assert!(why.contains("can be asked for is 2023-10-26"), "{why}");
+    assert!(!is_there(&desk.path("other.partial")));
+    let before = api.simulator.requests().len();
+    let file = format!("--output.file={}", desk.shown("history"));
+    let (ended, _) = desk.run_at(later, &[&days[..], &[&file]].concat()).await;
+    assert!(!ended.unwrap(), "a day is missing");
+    let requests = api.simulator.requests();
+    let refused: Vec<_> = requests[before..]
+        .iter()
+        .filter(|call| call.status != 200)
+        .collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    // Campaigns of these ad accounts began later than that.
+    assert_eq!(desk.read("history"), whole);
+}
+
+#[tokio::test]
 async fn of_two_that_write_one_file_the_second_is_refused() {
     let api = Api::demo().await;
     let desk = Desk::new(&api, "", THREE_ZONES);

@@ -150,6 +150,17 @@ pub enum Kind {
     Percent,
 }
 
+impl Kind {
+    /// As the config says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Money => "money",
+            Self::Percent => "percent",
+        }
+    }
+}
+
 /// The action type that return on ad spend and cost per purchase are about.
 pub const PURCHASE: &str = "offsite_conversion.fb_pixel_purchase";
 

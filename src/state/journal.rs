@@ -9,8 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::Refused;
 use super::frames::{At, FRAME_HEAD, framed, read_frame, taken, taken_start};
@@ -38,6 +41,9 @@ pub enum Unusable {
     /// Somebody else wrote it.
     #[error("it is no journal of a backfill")]
     Foreign,
+    /// Another process holds it.
+    #[error("another backfill is writing this")]
+    Held,
     /// Another release wrote it.
     #[error("another release wrote it")]
     OtherRelease,
@@ -77,11 +83,45 @@ pub struct Keyed {
 }
 
 impl Journal {
-    /// A journal in that file, which is empty, of answers to that question.
+    /// The file for a journal, made where there is none. Only its owner may read it, and nobody
+    /// else can hold it until it is closed; what it says is left as it is.
+    ///
+    /// # Errors
+    /// Where it cannot be opened, is somebody else's file, or is held already.
+    pub fn hold(path: &Path) -> Result<File, Unusable> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        options.mode(0o600);
+        loop {
+            match std::fs::metadata(path) {
+                Ok(found) if !found.is_file() => return Err(Unusable::Foreign),
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+            let file = options.open(path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => return Err(Unusable::Held),
+                locked => locked.map_err(io::Error::from)?,
+            }
+            // Whoever held it until now may have removed it: then another one is to be made.
+            let held = file.metadata()?;
+            match std::fs::metadata(path) {
+                Ok(found) if (found.dev(), found.ino()) == (held.dev(), held.ino()) => {
+                    return Ok(file);
+                }
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+
+    /// A journal in that file, in place of whatever it holds, of answers to that question.
     ///
     /// # Errors
     /// Where it cannot be written.
     pub fn begin(mut file: File, durable: bool, question: Vec<String>) -> io::Result<Self> {
+        file.set_len(0)?;
+        file.rewind()?;
         file.write_all(header().as_bytes())?;
         let mut journal = Self {
             file,
@@ -100,18 +140,14 @@ impl Journal {
         Ok(journal)
     }
 
-    /// The journal that stands there; `None` where there is none, or one that holds nothing yet.
+    /// The journal in that file; `None` where it holds nothing yet. The file is held as long as
+    /// either of the two is open.
     ///
     /// # Errors
     /// Where it cannot be read, or is somebody else's file.
-    pub fn open(path: &Path) -> Result<Option<Self>, Unusable> {
-        match std::fs::metadata(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-            Ok(found) if !found.is_file() => return Err(Unusable::Foreign),
-            Ok(_) => {}
-        }
-        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    pub fn open(file: &File) -> Result<Option<Self>, Unusable> {
+        let mut file = file.try_clone()?;
+        file.rewind()?;
         let mut start = Vec::new();
         let header = header();
         (&mut file)
@@ -137,16 +173,6 @@ impl Journal {
         journal.file.set_len(journal.end)?;
         journal.file.seek(SeekFrom::Start(journal.end))?;
         Ok((!journal.question.is_empty()).then_some(journal))
-    }
-
-    /// A new file for a journal, which only its owner may read.
-    ///
-    /// # Errors
-    /// Where it cannot be made.
-    pub fn create(path: &Path) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
-        options.mode(0o600).open(path)
     }
 
     /// What all of it answers.

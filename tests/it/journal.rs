@@ -81,7 +81,7 @@ fn march(day: i8) -> Date {
 
 /// Three answers of one source, the later days first.
 fn fill(scratch: &Scratch) {
-    let file = Journal::create(&scratch.0).unwrap();
+    let file = Journal::hold(&scratch.0).unwrap();
     let question = vec!["days".to_owned(), "level".to_owned()];
     let mut journal = Journal::begin(file, true, question).unwrap();
     journal.keep_listing(4, &listing()).unwrap();
@@ -103,6 +103,10 @@ fn fill(scratch: &Scratch) {
         .unwrap();
 }
 
+fn open(scratch: &Scratch) -> Result<Option<Journal>, Unusable> {
+    Journal::open(&Journal::hold(&scratch.0)?)
+}
+
 /// Everything that a journal tells of that source, by key.
 fn told(journal: &Journal) -> Vec<(String, Vec<Row>, Vec<Row>)> {
     let mut rows = journal.rows(4).unwrap();
@@ -118,9 +122,9 @@ fn told(journal: &Journal) -> Vec<(String, Vec<Row>, Vec<Row>)> {
 #[test]
 fn what_was_written_is_read_by_key_and_day() {
     let scratch = Scratch::new();
-    assert!(Journal::open(&scratch.0).unwrap().is_none());
+    assert!(open(&scratch).unwrap().is_none());
     fill(&scratch);
-    let journal = Journal::open(&scratch.0).unwrap().unwrap();
+    let journal = open(&scratch).unwrap().unwrap();
     assert_eq!(journal.question(), ["days", "level"]);
     assert_eq!(journal.listing(4).unwrap(), Some(listing()));
     assert_eq!(journal.listing(3).unwrap(), None);
@@ -158,11 +162,11 @@ fn whatever_a_crash_leaves_is_whole_answers_and_takes_more() {
     let scratch = Scratch::new();
     fill(&scratch);
     let whole = fs::read(&scratch.0).unwrap();
-    let all = told(&Journal::open(&scratch.0).unwrap().unwrap());
+    let all = told(&open(&scratch).unwrap().unwrap());
     let mut answers = BTreeSet::new();
     for length in 0..whole.len() {
         fs::write(&scratch.0, &whole[..length]).unwrap();
-        let Some(mut journal) = Journal::open(&scratch.0).unwrap() else {
+        let Some(mut journal) = open(&scratch).unwrap() else {
             continue;
         };
         let both = [Question::Delivery, Question::Conversions];
@@ -177,7 +181,8 @@ fn whatever_a_crash_leaves_is_whole_answers_and_takes_more() {
         journal
             .keep(4, Question::Delivery, more, new, BTreeSet::new())
             .unwrap();
-        let again = Journal::open(&scratch.0).unwrap().unwrap();
+        drop(journal);
+        let again = open(&scratch).unwrap().unwrap();
         assert!(
             again.answered(4, Question::Delivery).contains(&more),
             "{length}"
@@ -192,12 +197,12 @@ fn a_byte_that_changed_ends_what_is_believed() {
     let scratch = Scratch::new();
     fill(&scratch);
     let whole = fs::read(&scratch.0).unwrap();
-    let text = format!("{:?}", told(&Journal::open(&scratch.0).unwrap().unwrap()));
+    let text = format!("{:?}", told(&open(&scratch).unwrap().unwrap()));
     for place in 0..whole.len() {
         let mut changed = whole.clone();
         changed[place] ^= 0x10;
         fs::write(&scratch.0, &changed).unwrap();
-        match Journal::open(&scratch.0) {
+        match open(&scratch) {
             Ok(Some(journal)) => {
                 assert_ne!(format!("{:?}", told(&journal)), text, "{place}");
                 assert_eq!(journal.question(), ["days", "level"]);
@@ -206,4 +211,29 @@ fn a_byte_that_changed_ends_what_is_believed() {
             Err(error) => panic!("{place}: {error}"),
         }
     }
+}
+
+#[test]
+fn a_journal_is_held_by_one_alone_and_nothing_is_cut_off_before() {
+    let scratch = Scratch::new();
+    fill(&scratch);
+    let whole = fs::read(&scratch.0).unwrap();
+    let journal = open(&scratch).unwrap().unwrap();
+    for _ in 0..2 {
+        assert!(matches!(
+            Journal::hold(&scratch.0).unwrap_err(),
+            Unusable::Held
+        ));
+    }
+    assert_eq!(fs::read(&scratch.0).unwrap(), whole);
+    // Whoever removes it leaves the name to the next one.
+    fs::remove_file(&scratch.0).unwrap();
+    let next = Journal::hold(&scratch.0).unwrap();
+    drop(journal);
+    assert!(matches!(
+        Journal::hold(&scratch.0).unwrap_err(),
+        Unusable::Held
+    ));
+    drop(next);
+    assert!(open(&scratch).unwrap().is_none());
 }

@@ -19,7 +19,7 @@ impl Work {
             let Some(found) = surveyed.filter(|found| !found.gives_way) else {
                 continue;
             };
-            let Some(days) = found.days else { continue };
+            let Some(days) = found.known else { continue };
             let mut job = Job::new(*place);
             for question in found.questions {
                 let gaps = self.gaps(*place, question, days);

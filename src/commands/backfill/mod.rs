@@ -20,11 +20,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::civil::Date;
 use jiff::tz::Offset;
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp};
 
 use self::place::Place;
 use self::progress::Progress;
+use self::survey::oldest;
 use self::told::{estimate, missing, withheld};
 use self::work::{Work, lock};
 use self::write::{Chapter, Unwritten};
@@ -82,7 +84,9 @@ where
         now,
         out,
     } = around;
-    let days = days(backfill, now())?;
+    // Somewhere it is already this day.
+    let today = Offset::constant(14).to_datetime(now()).date();
+    let days = days(backfill, today)?;
     let config = config_file::load(&flags.config_file)?;
     let plan = Plan::of(&config, flags.shard()?);
     let window = window(&config)?;
@@ -93,7 +97,8 @@ where
     let place = path.map(Place::new).transpose();
     let place = place.map_err(Failure::Refused)?;
     let question = question(&config, &plan, days);
-    let journal = place::journal(place.as_ref(), question).map_err(Failure::Refused)?;
+    let journal = place::journal(place.as_ref(), question, known(days, today));
+    let journal = journal.map_err(Failure::Refused)?;
     let errand = Errand::new(&config, config.polling.quota_share).map_err(app::Error::from)?;
     let work = Arc::new(Work {
         config,
@@ -171,27 +176,30 @@ where
 }
 
 /// The days that are asked for, as far as there can be any.
-fn days(backfill: &cli::Backfill, now: Timestamp) -> Result<Days, Failure> {
+fn days(backfill: &cli::Backfill, today: Date) -> Result<Days, Failure> {
     let (since, until) = (backfill.since, backfill.until);
     let days = Days::new(since, until).ok_or_else(|| {
         Failure::Refused(format!(
             "--since={since} comes after --until={until}; exchange them"
         ))
     })?;
-    // Somewhere it is already this day.
-    let today = Offset::constant(14).to_datetime(now).date();
-    let first = today.saturating_sub(MONTHS_KEPT.months());
-    if since < first {
-        return Err(Failure::Refused(format!(
-            "--since={since}: Meta knows the last {MONTHS_KEPT} months; the first day that can be asked for is {first}"
-        )));
-    }
     if today.yesterday().is_ok_and(|yesterday| yesterday < since) {
         return Err(Failure::Refused(format!(
             "--since={since}: no day of that is over anywhere; a day is told once it is"
         )));
     }
     Ok(days)
+}
+
+/// Whether Meta knows them all. What was begun in time goes on when it no longer does.
+fn known(days: Days, today: Date) -> Result<(), String> {
+    let (since, first) = (days.since(), oldest(today));
+    match since < first {
+        true => Err(format!(
+            "--since={since}: Meta knows the last {MONTHS_KEPT} months; the first day that can be asked for is {first}"
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The name of the window that is today on the page.
@@ -231,7 +239,11 @@ fn question(config: &Config, plan: &Plan, days: Days) -> Vec<String> {
         format!("API {} {}", graph.url, graph.version),
     ];
     if let Some(source) = plan.sources.first() {
-        let fields: Vec<&str> = source.columns.delivery().map(|(field, _)| field).collect();
+        // The kind too: a number is scaled by it when it is read.
+        let delivery = source.columns.delivery();
+        let fields: Vec<String> = delivery
+            .map(|(field, kind)| format!("{field}={}", kind.as_str()))
+            .collect();
         lines.push(format!("level {}", source.level.as_str()));
         lines.push(format!("fields {}", fields.join(" ")));
         lines.push(format!(
@@ -299,15 +311,10 @@ fn written(
             written => written,
         };
     };
-    let replaced = place.begin().map_err(Unwritten::from).and_then(|mut file| {
-        let samples = write::write(&journal, &chapters, &common, &mut file, stopped)?;
-        place.replace(&file)?;
-        Ok(samples)
-    });
-    if replaced.is_err() {
-        place.forget();
-    }
-    replaced
+    let mut file = place.begin()?;
+    let samples = write::write(&journal, &chapters, &common, file.as_file_mut(), stopped)?;
+    place.replace(file)?;
+    Ok(samples)
 }
 
 fn interrupted(place: Option<&Place>) -> Failure {

@@ -1,12 +1,16 @@
 //! Where the history goes, and where its journal stands meanwhile.
 //!
 //! The file is replaced as a whole or not at all. Its journal stands beside it under the same name
-//! and `.partial`, until nothing is missing any more. For standard output the journal is a file
-//! without a name, which is gone with the process, however that ends.
+//! and `.partial`, until nothing is missing any more; whoever holds it is the only one that writes
+//! either. For standard output the journal is a file without a name, which is gone with the
+//! process, however that ends.
 
-use std::fs::{self, File};
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use crate::state::{Journal, Unusable};
 
@@ -33,40 +37,37 @@ impl Place {
 
     /// The journal's path.
     pub(super) fn journal(&self) -> PathBuf {
-        self.ending(".partial")
+        let mut name = self.0.as_os_str().to_owned();
+        name.push(".partial");
+        name.into()
     }
 
-    /// A file to write, which [`Place::replace`] puts in place.
-    pub(super) fn begin(&self) -> io::Result<File> {
-        let path = self.ending(".new");
-        remove(&path)?;
-        fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(path)
+    /// A file to write, which [`Place::replace`] puts in place; without that it is gone again. It
+    /// stands in the same folder, under a name that nothing else has.
+    pub(super) fn begin(&self) -> io::Result<NamedTempFile> {
+        let mut name = self.0.file_name().unwrap_or_default().to_owned();
+        name.push(".");
+        // As of any new file: what the user's umask leaves of it.
+        let permissions = Permissions::from_mode(0o666);
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix(&name).permissions(permissions);
+        let folder = self.0.parent().filter(|folder| *folder != Path::new(""));
+        builder.tempfile_in(folder.unwrap_or(Path::new(".")))
     }
 
     /// Puts what was written in place of what stood there.
-    pub(super) fn replace(&self, written: &File) -> io::Result<()> {
-        written.sync_all()?;
-        fs::rename(self.ending(".new"), &self.0)
-    }
-
-    /// Takes back what was written, if anything was.
-    pub(super) fn forget(&self) {
-        // What is left of it is overwritten the next time.
-        let _ = remove(&self.ending(".new"));
+    pub(super) fn replace(&self, written: NamedTempFile) -> io::Result<()> {
+        written.as_file().sync_all()?;
+        written.persist(&self.0)?;
+        Ok(())
     }
 
     /// Removes the journal: there is nothing left to ask.
     pub(super) fn complete(&self) -> io::Result<()> {
-        remove(&self.journal())
-    }
-
-    fn ending(&self, ending: &str) -> PathBuf {
-        let mut name = self.0.as_os_str().to_owned();
-        name.push(ending);
-        name.into()
+        match fs::remove_file(self.journal()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 }
 
@@ -76,12 +77,18 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// The journal of that question: the one beside the file, where one was left, or a new one.
+/// The journal of that question: the one beside the file, where one was left, or a new one, unless
+/// something keeps it from beginning.
 ///
 /// # Errors
 /// A sentence on what stands in the way, and the remedy.
-pub(super) fn journal(place: Option<&Place>, question: Vec<String>) -> Result<Journal, String> {
+pub(super) fn journal(
+    place: Option<&Place>,
+    question: Vec<String>,
+    may_begin: Result<(), String>,
+) -> Result<Journal, String> {
     let Some(place) = place else {
+        may_begin?;
         return spool(question).map_err(|error| {
             format!(
                 "no temporary file in {}: {error}; name another folder by TMPDIR, or write to --output.file",
@@ -91,13 +98,26 @@ pub(super) fn journal(place: Option<&Place>, question: Vec<String>) -> Result<Jo
     };
     let path = place.journal();
     let shown = path.display();
-    let anew = |question| {
-        Journal::create(&path)
-            .and_then(|file| Journal::begin(file, true, question))
-            .map_err(|error| format!("{shown}: {error}"))
+    let unusable = |why: Unusable| match why {
+        Unusable::Io(error) => format!("{shown}: {error}"),
+        Unusable::Held => {
+            format!("{shown}: {why}; wait until it ends, or write to another --output.file")
+        }
+        _ => format!("{shown}: {why}; remove it, or write to another --output.file"),
     };
-    match Journal::open(&path) {
-        Ok(Some(journal)) => match difference(journal.question(), &question) {
+    if !path.exists() {
+        // Before a file is made.
+        may_begin.clone()?;
+    }
+    let file = Journal::hold(&path).map_err(unusable)?;
+    let anew = |question| {
+        may_begin.clone()?;
+        let file = file.try_clone();
+        let begun = file.and_then(|file| Journal::begin(file, true, question));
+        begun.map_err(|error| unusable(error.into()))
+    };
+    match Journal::open(&file).map_err(unusable)? {
+        Some(journal) => match difference(journal.question(), &question) {
             None => Ok(journal),
             // There is nothing in it to lose.
             Some(_) if journal.is_empty() => anew(question),
@@ -105,11 +125,7 @@ pub(super) fn journal(place: Option<&Place>, question: Vec<String>) -> Result<Jo
                 "{shown}: it belongs to another question: {differs}. Ask the same again, remove that file, or write to another --output.file"
             )),
         },
-        Ok(None) => anew(question),
-        Err(Unusable::Io(error)) => Err(format!("{shown}: {error}")),
-        Err(unusable) => Err(format!(
-            "{shown}: {unusable}; remove it, or write to another --output.file"
-        )),
+        None => anew(question),
     }
 }
 
@@ -129,13 +145,6 @@ fn difference(old: &[String], new: &[String]) -> Option<String> {
         (Some(old), Some(new)) => Some(format!("then \"{old}\", now \"{new}\"")),
         (Some(old), None) => Some(format!("then \"{old}\", now nothing of the kind")),
         (None, Some(new)) => Some(format!("now \"{new}\", then nothing of the kind")),
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed,
     }
 }
 

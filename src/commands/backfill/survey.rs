@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use jiff::SignedDuration;
 use jiff::civil::Date;
+use jiff::{SignedDuration, ToSpan};
 
 use super::job::{Job, Over, next};
 use super::work::{Surveyed, Work, lock};
@@ -11,7 +11,7 @@ use crate::app::Asker;
 use crate::config::Business;
 use crate::graph::{self, Error};
 use crate::listing::Listing;
-use crate::plan::{Days, Question, Source, Subject};
+use crate::plan::{Days, MONTHS_KEPT, Question, Source, Subject};
 
 /// How old a listing in the journal may be: it is read again after that, for new campaigns.
 const LISTING_KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -94,6 +94,11 @@ impl Work {
         };
         let today = (self.now)().to_zoned(zone.clone()).date();
         let days = over(self.days, today);
+        let known = days.and_then(|days| known(days, today));
+        if known != days {
+            let why = || format!("Meta knows the last {MONTHS_KEPT} months alone");
+            lock(&self.faults).entry(place).or_insert_with(why);
+        }
         let closing = days.and_then(|days| days.until().tomorrow().ok()?.to_zoned(zone).ok());
         // At level account there may be too many campaigns for one true answer.
         let possible = |question: &Question| source.daily(*question, listing, self.days).is_some();
@@ -107,7 +112,7 @@ impl Work {
             tracing::warn!(business = %source.business, source = %source.name, "too many campaigns for the conversions of the ad account as a whole: they are left out, as on the page");
         }
         let lacking = |question: &Question| {
-            let gaps = days.map(|days| self.gaps(place, *question, days));
+            let gaps = known.map(|days| self.gaps(place, *question, days));
             gaps.into_iter().flatten().map(Days::count).sum::<usize>()
         };
         let lacking: Vec<usize> = questions.iter().map(lacking).collect();
@@ -115,6 +120,7 @@ impl Work {
         let surveyed = Surveyed {
             account: account.id.clone(),
             days,
+            known,
             newest: closing.map(|closing| closing.timestamp()),
             campaigns: listing.campaigns.len(),
             calls: calls.sum(),
@@ -125,7 +131,8 @@ impl Work {
         lock(&self.surveyed).insert(place, surveyed);
     }
 
-    /// Campaign sources that an ad account source of the same business shows already.
+    /// Campaign sources that an ad account source of the same business shows already, here or in
+    /// another shard.
     fn settle(&self, places: &[usize]) {
         let of = |place: &&usize| match &self.plan.sources[**place].subject {
             Subject::Campaign(id) => Some(id),
@@ -142,7 +149,10 @@ impl Work {
         let mut surveyed = lock(&self.surveyed);
         for place in places {
             if let (Some(id), Some(found)) = (of(&place), surveyed.get_mut(place)) {
-                found.gives_way = listed.contains(id);
+                let listing = journal.listing(*place).ok().flatten();
+                let source = &self.plan.sources[*place];
+                let elsewhere = listing.is_some_and(|known| source.is_shown_elsewhere(&known));
+                found.gives_way = listed.contains(id) || elsewhere;
             }
         }
     }
@@ -159,4 +169,14 @@ enum Missed {
 fn over(days: Days, today: Date) -> Option<Days> {
     let until = days.until().min(today.yesterday().ok()?);
     Days::new(days.since(), until)
+}
+
+/// Those days that Meta still knows, seen from today.
+fn known(days: Days, today: Date) -> Option<Days> {
+    Days::new(days.since().max(oldest(today)), days.until())
+}
+
+/// The oldest day that Meta knows, seen from today.
+pub(super) fn oldest(today: Date) -> Date {
+    today.saturating_sub(MONTHS_KEPT.months())
 }

@@ -40,6 +40,8 @@ pub(super) struct Surveyed {
     pub(super) account: AccountId,
     /// Its days that are over; `None` where none is.
     pub(super) days: Option<Days>,
+    /// Those of them that Meta still knows: when the journal was begun it knew them all.
+    pub(super) known: Option<Days>,
     /// When the newest of them ended.
     pub(super) newest: Option<Timestamp>,
     /// What can be asked about them.
@@ -50,7 +52,8 @@ pub(super) struct Surveyed {
     pub(super) rows: usize,
     /// The calls that the journal lacks, at most.
     pub(super) calls: usize,
-    /// Whether an ad account source of the same business shows it already.
+    /// Whether an ad account source of the same business shows it already, here or in
+    /// another shard.
     pub(super) gives_way: bool,
 }
 

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clap::Parser;
+use jiff::Timestamp;
 use marketing_messages_exporter::cli::{Cli, Command};
 use marketing_messages_exporter::commands::Failure;
 use marketing_messages_exporter::commands::backfill::{self, Around};
@@ -76,6 +77,15 @@ impl Desk {
 
     /// The command to standard output, at the harness' moment.
     async fn run(&self, arguments: &[&str]) -> (Result<bool, Failure>, String) {
+        self.run_at(|| NOW.parse().unwrap(), arguments).await
+    }
+
+    /// The same at another moment.
+    async fn run_at(
+        &self,
+        now: fn() -> Timestamp,
+        arguments: &[&str],
+    ) -> (Result<bool, Failure>, String) {
         let file = format!("--config.file={}", self.shown("config.yaml"));
         let words = ["exporter", "backfill", &file];
         let cli = Cli::try_parse_from([&words, arguments].concat()).unwrap();
@@ -87,7 +97,7 @@ impl Desk {
             stop: std::future::pending(),
             show: |_: &str| {},
             watched: false,
-            now: || NOW.parse().unwrap(),
+            now,
             out: out.clone(),
         };
         let ended = backfill::run(&cli.flags, options, around).await;

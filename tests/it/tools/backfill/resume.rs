@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use jiff::{Timestamp, ToSpan};
 use marketing_messages_exporter::commands::Failure;
@@ -109,6 +110,110 @@ async fn another_question_is_refused_and_what_was_brought_stays() {
     };
     assert!(why.contains("no journal"), "{why}");
     assert_eq!(desk.read("history.partial"), "somebody's notes");
+}
+
+#[tokio::test]
+async fn a_field_of_another_kind_is_another_question() {
+    let api = Api::demo().await;
+    let head = |kind, metric| {
+        format!(
+            "insights: {{ extra_fields: [{{ field: ctr, metric: {metric}, kind: {kind}, help: Clicks }}] }}"
+        )
+    };
+    let desk = Desk::new(&api, &head("percent", "ctr_ratio"), THREE_ZONES);
+    api.break_with(&["forbidden@act_10150000000001301&endpoint:insights"]);
+    assert!(!desk.to_file(&AUTUMN).await.unwrap());
+    api.mend();
+    desk.config(&api, &head("count", "ctr"), THREE_ZONES);
+    let Err(Failure::Refused(why)) = desk.to_file(&AUTUMN).await else {
+        panic!("not refused")
+    };
+    assert!(
+        why.contains("ctr=percent") && why.contains("ctr=count"),
+        "{why}"
+    );
+    // The metric's name alone changes no number.
+    desk.config(&api, &head("percent", "clicks_ratio"), THREE_ZONES);
+    assert!(desk.to_file(&AUTUMN).await.unwrap());
+    assert!(desk.read("history").contains("clicks_ratio"));
+}
+
+#[tokio::test]
+async fn what_meta_forgets_meanwhile_keeps_nothing_else_from_being_asked() {
+    const LATER: &str = "2026-11-25T11:30:00Z";
+    let later = || LATER.parse().unwrap();
+    let aurora = "
+  - name: aurora
+    access_token_file: TOKEN
+    ad_accounts: [{ id: act_10150000000001101, conversions: false }, { id: act_10150000000001102, conversions: false }]
+";
+    let api = Api::demo().await;
+    let desk = Desk::new(&api, "", aurora);
+    // From the oldest day on that it takes at the harness' moment.
+    let days = ["--since=2023-10-24", "--until=2026-11-05"];
+    let (_, whole) = desk.run(&days).await;
+    assert!(whole.contains("120210000000021000"));
+    api.break_with(&["unavailable=503@act_10150000000001102&endpoint:insights"]);
+    assert!(!desk.to_file(&days).await.unwrap());
+    api.mend();
+    api.set_time(LATER);
+    let other = format!("--output.file={}", desk.shown("other"));
+    let (begun, _) = desk.run_at(later, &[&days[..], &[&other]].concat()).await;
+    let Err(Failure::Refused(why)) = begun else {
+        panic!("not refused")
+    };
+    assert!(why.contains("can be asked for is 2023-10-26"), "{why}");
+    assert!(!is_there(&desk.path("other.partial")));
+    let before = api.simulator.requests().len();
+    let file = format!("--output.file={}", desk.shown("history"));
+    let (ended, _) = desk.run_at(later, &[&days[..], &[&file]].concat()).await;
+    assert!(!ended.unwrap(), "a day is missing");
+    let requests = api.simulator.requests();
+    let refused: Vec<_> = requests[before..]
+        .iter()
+        .filter(|call| call.status != 200)
+        .collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    // Campaigns of these ad accounts began later than that.
+    assert_eq!(desk.read("history"), whole);
+}
+
+#[tokio::test]
+async fn of_two_that_write_one_file_the_second_is_refused() {
+    let api = Api::demo().await;
+    let desk = Desk::new(&api, "", THREE_ZONES);
+    let (_, whole) = desk.run(&AUTUMN).await;
+    fs::write(desk.path("history.new"), "somebody's notes").unwrap();
+    let before = api.calls("/insights");
+    api.break_with(&["slow=300@endpoint:insights"]);
+    let second = async {
+        wait_until("some answers", || api.calls("/insights") > before).await;
+        let journal = fs::read(desk.path("history.partial")).unwrap();
+        let Err(Failure::Refused(why)) = desk.to_file(&AUTUMN).await else {
+            panic!("not refused")
+        };
+        assert!(why.contains("another backfill is writing this"), "{why}");
+        assert!(why.contains("history.partial"), "{why}");
+        let after = fs::read(desk.path("history.partial")).unwrap();
+        assert!(after.starts_with(&journal), "torn");
+        api.mend();
+    };
+    let (first, ()) = tokio::join!(desk.to_file(&AUTUMN), second);
+    assert!(first.unwrap());
+    assert_eq!(desk.read("history"), whole);
+    let mode = |name| fs::metadata(desk.path(name)).unwrap().mode();
+    assert_eq!(mode("history"), mode("history.new"), "the umask's");
+    // Nothing is left behind, and nothing of others' is gone.
+    let mut names: Vec<_> = fs::read_dir(&desk.folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["config.yaml", "dead", "history", "history.new", "token"]
+    );
+    assert_eq!(desk.read("history.new"), "somebody's notes");
 }
 
 /// The program itself lives by the wall clock: a year ago until the day before yesterday.

@@ -6,6 +6,7 @@ use marketing_messages_exporter::simulator::{Campaign, Status, World};
 
 use super::{AUTUMN, Desk, THREE_ZONES};
 use crate::harness::Api;
+use crate::shards::apart;
 use crate::truth::assert_row;
 
 /// The days from 20 October to 5 November 2026.
@@ -243,4 +244,33 @@ async fn a_campaign_that_an_ad_account_shows_is_not_told_twice() {
         assert_row(&history.at(day, zone), &[("campaign_id", id)], &truth);
     }
     assert_eq!(api.calls("/120210000000011000/insights"), 0);
+}
+
+#[tokio::test]
+async fn no_campaign_is_told_by_two_shards() {
+    let api = Api::demo().await;
+    let spring = "120210000000011000";
+    let shard = apart("10150000000001101", spring);
+    let index = format!("--shard.index={}", shard.index());
+    let count = format!("--shard.count={}", shard.count());
+    for (account, told) in [
+        ("{ id: act_10150000000001101 }", false),
+        (
+            "{ id: act_10150000000001101, campaigns: [\"120210000000011000\"] }",
+            false,
+        ),
+        // Other campaigns of the same: nobody else tells this one.
+        (
+            "{ id: act_10150000000001101, campaigns: [\"120210000000012000\"] }",
+            true,
+        ),
+    ] {
+        let business = format!(
+            "\n  - {{ name: aurora, access_token_file: TOKEN, ad_accounts: [{account}], campaigns: [{{ id: \"{spring}\" }}] }}\n"
+        );
+        let desk = Desk::new(&api, "", &business);
+        let (ended, text) = desk.run(&[&AUTUMN[..], &[&index, &count]].concat()).await;
+        assert!(ended.unwrap());
+        assert_eq!(text.contains(spring), told, "{account}");
+    }
 }

@@ -278,7 +278,8 @@ pub(super) async fn list(
     Err(Error::garbled(format!("no end after {MOST_PAGES} pages")))
 }
 
-fn campaign_of(id: ObjectId, node: Node) -> Campaign {
+/// A campaign as its node tells of it; budgets are its ad sets' to tell.
+pub(super) fn campaign_of(id: ObjectId, node: Node) -> Campaign {
     Campaign {
         id,
         name: node.name,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::discovery::list;
+use super::discovery::{campaign_of, list};
 use super::error::{Class, Error};
 use super::nodes::{ACCOUNT_FIELDS as NODE_FIELDS, CAMPAIGN_FIELDS, Node, read_node};
 use super::session::{Endpoint, Session};
@@ -52,17 +52,7 @@ pub async fn message_campaigns(
     let mut campaigns: Vec<Campaign> = nodes
         .into_iter()
         .filter(|node| node.is_message_campaign && (archived || !node.is_gone()))
-        .filter_map(|node| {
-            Some(Campaign {
-                id: node.id?,
-                name: node.name,
-                status: node.status,
-                objective: node.objective,
-                is_message: node.is_message_campaign,
-                daily_budget: None,
-                lifetime_budget: None,
-            })
-        })
+        .filter_map(|node| Some(campaign_of(node.id.clone()?, node)))
         .collect();
     campaigns.sort_by(|a, b| a.id.cmp(&b.id));
     campaigns.dedup_by(|a, b| a.id == b.id);

@@ -30,29 +30,57 @@ pub struct Family {
 /// What a family has a sample of, and the function that finds it.
 #[derive(Clone, Copy, Debug)]
 pub enum Of {
-    /// A row.
-    Row(fn(&Shown<'_>) -> Option<f64>),
-    /// A row, in money: with the `currency` label.
-    RowMoney(fn(&Shown<'_>) -> Option<f64>),
-    /// A row and action type.
-    Action(fn(&Shown<'_>, usize) -> Option<f64>),
-    /// A row and action type, in money.
-    ActionMoney(fn(&Shown<'_>, usize) -> Option<f64>),
-    /// A row: a bound of its window, in the ad account's time zone.
-    Bound(Bound),
-    /// A row: a limit that the config sets.
-    Threshold(fn(&Bounds) -> Option<f64>),
-    /// The place where the config's extra fields stand.
+    /// A row of a window.
+    Row(PerRow),
+    /// The place where the config's extra fields stand; each becomes a [`PerRow::Extra`].
     Extras,
-    /// A campaign of a window whose conversions are kept back: always 1.
+    /// A campaign that discovery found.
+    Campaign(PerCampaign),
+    /// The polls of a source.
+    Poll(PerPoll),
+}
+
+/// What is said of a row.
+#[derive(Clone, Copy, Debug)]
+pub enum PerRow {
+    /// A number.
+    Number(fn(&Shown<'_>) -> Option<f64>),
+    /// Money: with the `currency` label.
+    Money(fn(&Shown<'_>) -> Option<f64>),
+    /// A number an action type.
+    Action(fn(&Shown<'_>, usize) -> Option<f64>),
+    /// Money an action type.
+    ActionMoney(fn(&Shown<'_>, usize) -> Option<f64>),
+    /// One of the config's extra fields.
+    Extra {
+        /// Its place among them.
+        place: usize,
+        /// Whether it is money.
+        money: bool,
+    },
+    /// A bound of its window, in the ad account's time zone.
+    Bound(Bound),
+    /// A limit that the config sets.
+    Threshold(fn(&Bounds) -> Option<f64>),
+    /// Its campaign's conversions are kept back: always 1, once a campaign.
     Withheld,
-    /// A campaign: always 1.
+}
+
+/// What is said of a campaign.
+#[derive(Clone, Copy, Debug)]
+pub enum PerCampaign {
+    /// Its names: always 1.
     Info,
-    /// A campaign, in money.
-    CampaignMoney(fn(&Campaign) -> Option<f64>),
-    /// A window of a source.
+    /// Money.
+    Money(fn(&Campaign) -> Option<f64>),
+}
+
+/// What is said of the polls of a source.
+#[derive(Clone, Copy, Debug)]
+pub enum PerPoll {
+    /// Those of one window.
     Window(fn(&WindowKnown) -> Option<f64>),
-    /// A source.
+    /// All of them.
     Source(fn(&Known) -> Option<f64>),
 }
 
@@ -71,61 +99,61 @@ pub const FAMILIES: &[Family] = &[
         name: "up",
         help: "Whether the last poll of this source and window succeeded; 0 until the first one did",
         labels: &["business", "source", "window"],
-        of: Of::Window(|w| Some(if w.up { 1.0 } else { 0.0 })),
+        of: Of::Poll(PerPoll::Window(|w| Some(if w.up { 1.0 } else { 0.0 }))),
     },
     Family {
         name: "last_success_timestamp_seconds",
         help: "When a poll of this source and window last succeeded; absent until one did",
         labels: &["business", "source", "window"],
-        of: Of::Window(|w| w.last_success.map(seconds)),
+        of: Of::Poll(PerPoll::Window(|w| w.last_success.map(seconds))),
     },
     Family {
         name: "delivered",
         help: "Messages delivered (marketing_messages_delivered) as of the last successful poll; estimated, leaves out Europe and Japan",
         labels: ROW,
-        of: Of::Row(|row| row.scalar(Scalar::Delivered)),
+        of: Of::Row(PerRow::Number(|row| row.scalar(Scalar::Delivered))),
     },
     Family {
         name: "link_clicks",
         help: "Clicks on links in messages (marketing_messages_link_btn_click) as of the last successful poll; leaves out Europe, Argentina, Turkey, South Korea and Japan",
         labels: ROW,
-        of: Of::Row(|row| row.scalar(Scalar::LinkClicks)),
+        of: Of::Row(PerRow::Number(|row| row.scalar(Scalar::LinkClicks))),
     },
     Family {
         name: "spend",
         help: "Money spent (marketing_messages_spend) as of the last successful poll; covers every region, unlike delivered, reads and clicks",
         labels: ROW_MONEY,
-        of: Of::RowMoney(|row| row.scalar(Scalar::Spend)),
+        of: Of::Row(PerRow::Money(|row| row.scalar(Scalar::Spend))),
     },
     Family {
         name: "read_ratio",
         help: "Read of delivered messages, 0 to 1 (marketing_messages_read_rate / 100) as of the last successful poll; misses readers without receipts, leaves out Europe and Japan",
         labels: ROW,
-        of: Of::Row(|row| row.scalar(Scalar::ReadRatio)),
+        of: Of::Row(PerRow::Number(|row| row.scalar(Scalar::ReadRatio))),
     },
     Family {
         name: "link_click_ratio",
         help: "Clicks of delivered messages, 0 to 1 (marketing_messages_link_btn_click_rate / 100) as of the last successful poll; leaves out Europe, Argentina, Turkey, South Korea and Japan",
         labels: ROW,
-        of: Of::Row(|row| row.scalar(Scalar::LinkClickRatio)),
+        of: Of::Row(PerRow::Number(|row| row.scalar(Scalar::LinkClickRatio))),
     },
     Family {
         name: "delivery_ratio",
         help: "Delivered of sent messages, 0 to 1 (marketing_messages_delivery_rate / 100) as of the last successful poll; 0 can mean that Meta did not compute it",
         labels: ROW,
-        of: Of::Row(|row| row.scalar(Scalar::DeliveryRatio)),
+        of: Of::Row(PerRow::Number(|row| row.scalar(Scalar::DeliveryRatio))),
     },
     Family {
         name: "cost_per_delivered",
         help: "Money a delivered message (marketing_messages_cost_per_delivered) as of the last successful poll",
         labels: ROW_MONEY,
-        of: Of::RowMoney(|row| row.scalar(Scalar::CostPerDelivered)),
+        of: Of::Row(PerRow::Money(|row| row.scalar(Scalar::CostPerDelivered))),
     },
     Family {
         name: "cost_per_link_click",
         help: "Money a click (marketing_messages_cost_per_link_btn_click) as of the last successful poll; leaves out Europe, Argentina, Turkey, South Korea and Japan",
         labels: ROW_MONEY,
-        of: Of::RowMoney(|row| row.scalar(Scalar::CostPerLinkClick)),
+        of: Of::Row(PerRow::Money(|row| row.scalar(Scalar::CostPerLinkClick))),
     },
     Family {
         name: "",
@@ -137,67 +165,73 @@ pub const FAMILIES: &[Family] = &[
         name: "conversions",
         help: "Website events attributed to the campaign (actions) as of the last successful poll; estimated; never add up action types, one purchase can stand under several",
         labels: ROW_ACTION,
-        of: Of::Action(|row, action_type| row.conversions(action_type)),
+        of: Of::Row(PerRow::Action(|row, action_type| {
+            row.conversions(action_type)
+        })),
     },
     Family {
         name: "conversion_value",
         help: "Money that website events brought (action_values) as of the last successful poll; estimated",
         labels: ROW_ACTION_MONEY,
-        of: Of::ActionMoney(|row, action_type| row.conversion_value(action_type)),
+        of: Of::Row(PerRow::ActionMoney(|row, action_type| {
+            row.conversion_value(action_type)
+        })),
     },
     Family {
         name: "website_purchase_roas",
         help: "Money that website purchases brought for money spent (website_purchase_roas) as of the last successful poll; estimated; 0 where money was spent and nothing sold",
         labels: ROW_ACTION,
-        of: Of::Action(|row, action_type| row.website_purchase_roas(action_type)),
+        of: Of::Row(PerRow::Action(|row, action_type| {
+            row.website_purchase_roas(action_type)
+        })),
     },
     Family {
         name: "window_start_timestamp_seconds",
         help: "The midnight that opens the first day answered (date_start) in the ad account's time zone, as of the last successful poll",
         labels: ROW,
-        of: Of::Bound(Bound::Start),
+        of: Of::Row(PerRow::Bound(Bound::Start)),
     },
     Family {
         name: "window_end_timestamp_seconds",
         help: "The midnight that closes the last day answered (date_stop) in the ad account's time zone, as of the last successful poll",
         labels: ROW,
-        of: Of::Bound(Bound::End),
+        of: Of::Row(PerRow::Bound(Bound::End)),
     },
     Family {
         name: "max_spend_threshold",
         help: "The config's limit on spend in this window, in the row's currency",
         labels: ROW,
-        of: Of::Threshold(|bounds| bounds.max_spend),
+        of: Of::Row(PerRow::Threshold(|bounds| bounds.max_spend)),
     },
     Family {
         name: "min_roas_threshold",
         help: "The config's limit on return on ad spend in this window",
         labels: ROW,
-        of: Of::Threshold(|bounds| bounds.min_roas),
+        of: Of::Row(PerRow::Threshold(|bounds| bounds.min_roas)),
     },
     Family {
         name: "max_cost_per_purchase_threshold",
         help: "The config's limit on spend a purchase in this window, in the row's currency",
         labels: ROW,
-        of: Of::Threshold(|bounds| bounds.max_cost_per_purchase),
+        of: Of::Row(PerRow::Threshold(|bounds| bounds.max_cost_per_purchase)),
     },
     Family {
         name: "max_cost_per_link_click_threshold",
         help: "The config's limit on spend a click in this window, in the row's currency",
         labels: ROW,
-        of: Of::Threshold(|bounds| bounds.max_cost_per_link_click),
+        of: Of::Row(PerRow::Threshold(|bounds| bounds.max_cost_per_link_click)),
     },
     Family {
         name: "min_read_ratio_threshold",
         help: "The config's limit on the read ratio in this window, 0 to 1",
         labels: ROW,
-        of: Of::Threshold(|bounds| bounds.min_read_ratio),
+        of: Of::Row(PerRow::Threshold(|bounds| bounds.min_read_ratio)),
     },
     Family {
         name: "from_spend_threshold",
         help: "The spend in this window below which the config's other limits are not judged, in the row's currency",
         labels: ROW,
-        of: Of::Threshold(|bounds| bounds.from_spend),
+        of: Of::Row(PerRow::Threshold(|bounds| bounds.from_spend)),
     },
     Family {
         name: "campaign_info",
@@ -213,49 +247,51 @@ pub const FAMILIES: &[Family] = &[
             "status",
             "objective",
         ],
-        of: Of::Info,
+        of: Of::Campaign(PerCampaign::Info),
     },
     Family {
         name: "campaign_daily_budget",
         help: "The daily budgets of the campaign's ad sets (daily_budget), summed, as of the last discovery; Meta may spend up to 75 % more on a day",
         labels: CAMPAIGN_MONEY,
-        of: Of::CampaignMoney(|campaign| campaign.daily_budget),
+        of: Of::Campaign(PerCampaign::Money(|campaign| campaign.daily_budget)),
     },
     Family {
         name: "campaign_lifetime_budget",
         help: "The lifetime budgets of the campaign's ad sets (lifetime_budget), summed, as of the last discovery",
         labels: CAMPAIGN_MONEY,
-        of: Of::CampaignMoney(|campaign| campaign.lifetime_budget),
+        of: Of::Campaign(PerCampaign::Money(|campaign| campaign.lifetime_budget)),
     },
     Family {
         name: "exporter_conversions_withheld",
         help: "1 where Meta keeps conversions back because the campaign's ad sets have different attribution settings; ask with level adset to see them",
         labels: &["business", "account_id", "campaign_id", "window"],
-        of: Of::Withheld,
+        of: Of::Row(PerRow::Withheld),
     },
     Family {
         name: "exporter_poll_duration_seconds",
         help: "How long the last poll of this source and window took",
         labels: &["business", "source", "window"],
-        of: Of::Window(|w| w.last_duration.map(|d| d.as_secs_f64())),
+        of: Of::Poll(PerPoll::Window(|w| {
+            w.last_duration.map(|d| d.as_secs_f64())
+        })),
     },
     Family {
         name: "exporter_next_poll_timestamp_seconds",
         help: "When this source and window will be polled next",
         labels: &["business", "source", "window"],
-        of: Of::Window(|w| w.next_poll.map(seconds)),
+        of: Of::Poll(PerPoll::Window(|w| w.next_poll.map(seconds))),
     },
     Family {
         name: "exporter_stale_after_seconds",
         help: "How long the values of this source and window are believed without a successful poll",
         labels: &["business", "source", "window"],
-        of: Of::Window(|w| Some(w.stale_after.as_secs_f64())),
+        of: Of::Poll(PerPoll::Window(|w| Some(w.stale_after.as_secs_f64()))),
     },
     Family {
         name: "exporter_api_held_until_timestamp_seconds",
         help: "Until when polls of this source are held off; absent when they are not",
         labels: &["business", "source"],
-        of: Of::Source(|known| known.held_until.map(seconds)),
+        of: Of::Poll(PerPoll::Source(|known| known.held_until.map(seconds))),
     },
 ];
 

@@ -10,12 +10,14 @@ use std::io::{self, Write};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::catalog::{Bound, FAMILIES, Family, Of, PREFIX};
-use super::text::{push_escaped, push_label, push_number};
-use super::writer::{PORTION, midnight, push_row, push_user_labels};
+use super::catalog::{Bound, Of, PerRow};
+use super::heading::headings;
+use super::labels::{push_row, push_user_labels};
+use super::midnight::midnight;
+use super::text::{PORTION, push_label, push_number};
 use crate::config::ExtraField;
 use crate::plan::Source;
-use crate::row::{Identity, Kind, Level};
+use crate::row::{Identity, Level};
 use crate::snapshot::Shown;
 
 /// What every series of one history has in common.
@@ -83,27 +85,13 @@ pub fn write_history<E: From<io::Error>>(
         samples: 0,
         out,
     };
-    for family in FAMILIES {
-        match family.of {
-            Of::Row(_)
-            | Of::RowMoney(_)
-            | Of::Action(_)
-            | Of::ActionMoney(_)
-            | Of::Bound(_)
-            | Of::Withheld => {
-                let name = format!("{PREFIX}{}", family.name);
-                lines.begin(&name, family.help);
-                walk(&mut |past| lines.family(&name, family, past))?;
+    for heading in headings(common.extra) {
+        if let Of::Row(of) = heading.of {
+            // A limit of today's config says nothing of days that are over.
+            if !matches!(of, PerRow::Threshold(_)) {
+                lines.header = heading.text(true);
+                walk(&mut |past| lines.family(&heading.name, of, past))?;
             }
-            Of::Extras => {
-                for (place, extra) in common.extra.iter().enumerate() {
-                    let name = format!("{PREFIX}{}", extra.metric);
-                    lines.begin(&name, &super::writer::extra_help(extra));
-                    let money = extra.kind == Kind::Money;
-                    walk(&mut |past| lines.rows(&name, past, money, |row| row.extra(place)))?;
-                }
-            }
-            Of::Threshold(_) | Of::Info | Of::CampaignMoney(_) | Of::Window(_) | Of::Source(_) => {}
         }
     }
     Ok(lines.finish()?)
@@ -122,13 +110,14 @@ struct Lines<'a, W> {
 }
 
 impl<W: Write> Lines<'_, W> {
-    fn family(&mut self, name: &str, family: &Family, past: &Past<'_>) -> io::Result<()> {
-        match family.of {
-            Of::Row(value) => self.rows(name, past, false, value),
-            Of::RowMoney(value) => self.rows(name, past, true, value),
-            Of::Action(value) => self.actions(name, past, false, value),
-            Of::ActionMoney(value) => self.actions(name, past, true, value),
-            Of::Bound(bound) => {
+    fn family(&mut self, name: &str, of: PerRow, past: &Past<'_>) -> io::Result<()> {
+        match of {
+            PerRow::Number(value) => self.rows(name, past, false, value),
+            PerRow::Money(value) => self.rows(name, past, true, value),
+            PerRow::Extra { place, money } => self.rows(name, past, money, |row| row.extra(place)),
+            PerRow::Action(value) => self.actions(name, past, false, value),
+            PerRow::ActionMoney(value) => self.actions(name, past, true, value),
+            PerRow::Bound(bound) => {
                 self.start(name, past, None, false);
                 self.days(past, |ends, row| {
                     row.dates.map(|_| match bound {
@@ -137,14 +126,8 @@ impl<W: Write> Lines<'_, W> {
                     })
                 })
             }
-            Of::Withheld => self.withheld(name, past),
-            // Of today.
-            Of::Extras
-            | Of::Threshold(_)
-            | Of::Info
-            | Of::CampaignMoney(_)
-            | Of::Window(_)
-            | Of::Source(_) => Ok(()),
+            PerRow::Threshold(_) => Ok(()),
+            PerRow::Withheld => self.withheld(name, past),
         }
     }
 
@@ -196,14 +179,6 @@ impl<W: Write> Lines<'_, W> {
         self.label("window", self.common.window);
         self.added(past);
         self.days(past, |_, row| row.conversions_withheld.then_some(1.0))
-    }
-
-    fn begin(&mut self, name: &str, help: &str) {
-        self.header = format!("# HELP {name} ").into_bytes();
-        // OpenMetrics escapes quotes here too, unlike the page's format.
-        push_escaped(&mut self.header, help, true);
-        self.header
-            .extend_from_slice(format!("\n# TYPE {name} gauge\n").as_bytes());
     }
 
     fn start(&mut self, name: &str, past: &Past<'_>, action_type: Option<&str>, money: bool) {

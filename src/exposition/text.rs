@@ -1,6 +1,10 @@
 //! The text format's letters: numbers and label values. Version 0.0.4.
 //! Source: Prometheus' document on exposition formats.
 
+/// Lines leave in portions of about this many bytes: a buffer that stays in the CPU's cache, and no
+/// longer for a long page.
+pub(super) const PORTION: usize = 64 * 1024;
+
 /// Appends a number: the shortest digits that read back as the same float, without an exponent
 /// where people would not write one. `number` must be finite.
 pub(super) fn push_number(out: &mut Vec<u8>, number: f64) {

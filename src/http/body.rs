@@ -1,6 +1,5 @@
 //! Answers on their way out, piece by piece: nothing that is held already is copied.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
@@ -10,13 +9,14 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
+use crate::exposition::Member;
+
 /// Portions that wait for a slow reader at most, beside the one on its way.
 const WAITING: usize = 2;
 
 /// An answer's body, of a length known beforehand.
-#[derive(Debug)]
 pub(super) struct Pieces {
-    ready: VecDeque<Bytes>,
+    ready: Box<dyn Iterator<Item = Bytes> + Send>,
     more: Option<mpsc::Receiver<Bytes>>,
     left: u64,
 }
@@ -24,13 +24,22 @@ pub(super) struct Pieces {
 impl Pieces {
     /// A body of pieces that are there.
     pub(super) fn ready(pieces: impl IntoIterator<Item = Bytes>) -> Self {
-        let ready: VecDeque<Bytes> = pieces
+        let pieces: Vec<Bytes> = pieces
             .into_iter()
             .filter(|piece| !piece.is_empty())
             .collect();
         Self {
-            left: ready.iter().map(|piece| piece.len() as u64).sum(),
-            ready,
+            left: pieces.iter().map(|piece| piece.len() as u64).sum(),
+            ready: Box::new(pieces.into_iter()),
+            more: None,
+        }
+    }
+
+    /// A page, piece by piece: not even a list of them is made.
+    pub(super) fn member(member: Member) -> Self {
+        Self {
+            left: member.length(),
+            ready: Box::new(member.pieces()),
             more: None,
         }
     }
@@ -54,7 +63,7 @@ impl Body for Pieces {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let next = match (self.ready.pop_front(), &mut self.more) {
+        let next = match (self.ready.next(), &mut self.more) {
             (Some(piece), _) => Some(piece),
             (None, Some(more)) => match more.poll_recv(cx) {
                 Poll::Ready(piece) => piece,

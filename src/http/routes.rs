@@ -163,7 +163,7 @@ impl Site {
         let few = self.own.encode_few();
         if accepts_gzip(headers) {
             return match page.gzip(few.as_bytes()) {
-                Ok(pieces) => metrics(Pieces::ready(pieces), true),
+                Ok(member) => metrics(Pieces::member(member), true),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             };
         }

@@ -33,8 +33,8 @@ impl Site {
         self.made(move || {
             let own = own.encode_of(|business| scope.sees(business), now);
             if gzip {
-                let pieces = Page::render(snapshot, own, None)?.gzip(b"")?;
-                return Ok(metrics(Pieces::ready(pieces), true));
+                let member = Page::render(snapshot, own, None)?.gzip(b"")?;
+                return Ok(metrics(Pieces::member(member), true));
             }
             let mut text = own.into_bytes();
             exposition::write(&snapshot, &mut text)?;

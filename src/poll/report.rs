@@ -112,10 +112,7 @@ pub(super) fn news(
     if !answers.any(|answer| answer.rows.iter().any(|row| row.mixed_attribution)) {
         return;
     }
-    for row in shown(known, window)
-        .iter()
-        .filter(|row| row.conversions_withheld)
-    {
+    for row in shown(known, window).filter(|row| row.conversions_withheld) {
         if warned.insert(row.identity.key().into()) {
             tracing::warn!(
                 business = known.source.business.as_ref(),

@@ -20,7 +20,7 @@ use crate::plan::{Plan, Source};
 use crate::row::Row;
 
 pub use self::advance::{Heard, Polled};
-pub use self::shown::{Said, Shown, Told, shown};
+pub use self::shown::{Rows, Said, Shown, Told, shown};
 
 /// Everything that is known at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -88,6 +88,12 @@ impl Snapshot {
                 .map(|source| Arc::new(Known::unknown(Arc::clone(source), now)))
                 .collect(),
         }
+    }
+
+    /// Every window, as its source and its place there.
+    pub fn windows(&self) -> impl Iterator<Item = (&Known, usize)> {
+        let sources = self.sources.iter().map(AsRef::as_ref);
+        sources.flat_map(|known: &Known| (0..known.windows.len()).map(move |place| (known, place)))
     }
 
     /// Whether every window of every source was polled or restored.

@@ -44,77 +44,79 @@ pub enum Said<'a> {
 }
 
 /// The rows of one window that may be shown, by key.
-pub fn shown(known: &Known, window: usize) -> Vec<Shown<'_>> {
-    let (Some(state), Some(planned)) =
-        (known.windows.get(window), known.source.windows.get(window))
-    else {
-        return Vec::new();
+pub fn shown(known: &Known, window: usize) -> Rows<'_> {
+    let state = known.windows.get(window).filter(|_| !known.gives_way);
+    let delivery = state.and_then(|state| state.delivery.as_deref());
+    let conversions = state.and_then(|state| state.conversions.as_deref());
+    let asked = match known.source.windows.get(window).map(|window| window.dates) {
+        Some(Dates::Range { since, until }) => Some((since, until)),
+        Some(Dates::Preset(_) | Dates::Unsent) | None => None,
     };
-    if known.gives_way {
-        return Vec::new();
-    }
-    let delivery = state.delivery.as_deref();
-    let conversions = state.conversions.as_deref();
-    let asked = match planned.dates {
-        Dates::Range { since, until } => Some((since, until)),
-        Dates::Preset(_) | Dates::Unsent => None,
-    };
-    let join = Join {
+    let listing = known.listing.as_deref();
+    // Who never answered did not say that there is nothing.
+    let members = listing.filter(|_| delivery.is_some() || conversions.is_some());
+    Rows {
         known,
         delivery,
         conversions,
         asked,
-    };
-    join.rows()
+        delivered: delivery.map_or(&[], |answer| answer.rows.as_slice()),
+        converted: conversions.map_or(&[], |answer| answer.rows.as_slice()),
+        members: members.map_or(&[], |listing| listing.members.as_slice()),
+    }
 }
 
 /// The two answers on their way to being one.
-struct Join<'a> {
+#[derive(Clone, Debug)]
+pub struct Rows<'a> {
     known: &'a Known,
     delivery: Option<&'a Answer>,
     conversions: Option<&'a Answer>,
     asked: Option<(Date, Date)>,
+    delivered: &'a [Row],
+    converted: &'a [Row],
+    members: &'a [Member],
 }
 
-impl<'a> Join<'a> {
-    /// Walks both answers and the known members side by side: all three are sorted by key.
-    fn rows(&self) -> Vec<Shown<'a>> {
-        if self.delivery.is_none() && self.conversions.is_none() {
-            return Vec::new();
-        }
-        let mut delivered = self.delivery.map_or(&[][..], |a| &a.rows).iter().peekable();
-        let mut converted = self
-            .conversions
-            .map_or(&[][..], |a| &a.rows)
-            .iter()
-            .peekable();
-        let mut members = self.zero_filled().peekable();
-        let mut rows = Vec::with_capacity(delivered.len().max(converted.len()));
+/// Walks both answers and the known members side by side: all three are sorted by key.
+impl<'a> Iterator for Rows<'a> {
+    type Item = Shown<'a>;
+
+    fn next(&mut self) -> Option<Shown<'a>> {
         loop {
+            self.members = self.zero_filled();
             let keys = [
-                delivered.peek().map(|row| row.identity.key()),
-                converted.peek().map(|row| row.identity.key()),
-                members.peek().map(|member| member.identity.key()),
+                self.delivered.first().map(|row| row.identity.key()),
+                self.converted.first().map(|row| row.identity.key()),
+                self.members.first().map(|member| member.identity.key()),
             ];
-            let Some(key) = keys.into_iter().flatten().min() else {
-                return rows;
-            };
-            let delivery = delivered.next_if(|row| row.identity.key() == key);
-            let conversions = converted.next_if(|row| row.identity.key() == key);
-            let member = members.next_if(|member| member.identity.key() == key);
-            rows.extend(self.row(key, delivery, conversions, member));
+            let key = keys.into_iter().flatten().min()?;
+            let delivery = take(&mut self.delivered, |row| row.identity.key() == key);
+            let conversions = take(&mut self.converted, |row| row.identity.key() == key);
+            let member = take(&mut self.members, |member| member.identity.key() == key);
+            let row = self.row(key, delivery, conversions, member);
+            if row.is_some() {
+                return row;
+            }
         }
     }
+}
 
-    /// The members that show zeros where the API has no row.
-    fn zero_filled(&self) -> impl Iterator<Item = &'a Member> + use<'a> {
+/// The first element, if it is such a one.
+fn take<'a, T>(rest: &mut &'a [T], such: impl Fn(&T) -> bool) -> Option<&'a T> {
+    let (first, others) = rest.split_first()?;
+    such(first).then(|| {
+        *rest = others;
+        first
+    })
+}
+
+impl<'a> Rows<'a> {
+    /// From here on, the members that show zeros where the API has no row.
+    fn zero_filled(&self) -> &'a [Member] {
         let all = self.known.source.zero_fill == ZeroFill::All;
-        let members = self
-            .known
-            .listing
-            .as_deref()
-            .map_or(&[][..], |l| &l.members);
-        members.iter().filter(move |member| all || member.active)
+        let first = self.members.iter().position(|m| all || m.active);
+        first.map_or(&[], |first| &self.members[first..])
     }
 
     fn row(

@@ -10,6 +10,7 @@ mod canned;
 mod harness;
 mod known;
 mod page;
+mod parcels;
 mod promql;
 
 // From the config to the page, in the order in which data flows.

@@ -42,6 +42,11 @@ pub(super) fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
 pub(super) fn push_escaped(out: &mut Vec<u8>, text: &str, quotes: bool) {
     let mut rest = text.as_bytes();
     let special = |b: &u8| matches!(b, b'\\' | b'\n') || (quotes && *b == b'"');
+    // To look at every byte, without a way out in between, is what CPUs do many bytes at a time; and
+    // hardly any text has one of these.
+    if !rest.iter().fold(false, |found, b| found | special(b)) {
+        return out.extend_from_slice(rest);
+    }
     while let Some(at) = rest.iter().position(special) {
         out.extend_from_slice(&rest[..at]);
         out.push(b'\\');

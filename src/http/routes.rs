@@ -162,10 +162,7 @@ impl Site {
         let page = Arc::clone(&self.page.borrow());
         let few = self.own.encode_few();
         if accepts_gzip(headers) {
-            return match page.gzip(few.as_bytes()) {
-                Ok(member) => metrics(Pieces::member(member), true),
-                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-            };
+            return metrics(Pieces::member(page.gzip(few.as_bytes())), true);
         }
         metrics(plain(page, few.into(), head), false)
     }

@@ -33,7 +33,7 @@ impl Site {
         self.made(move || {
             let own = own.encode_of(|business| scope.sees(business), now);
             if gzip {
-                let member = Page::render(snapshot, own, None)?.gzip(b"")?;
+                let member = Page::render(snapshot, own, None)?.gzip(b"");
                 return Ok(metrics(Pieces::member(member), true));
             }
             let mut text = own.into_bytes();

@@ -128,7 +128,13 @@ async fn the_page_is_served_plain_and_as_one_gzip_member() {
     }
     assert_eq!(plain.header("content-encoding"), None);
     assert_eq!(gzip.header("content-encoding"), Some("gzip"));
-    assert!(gzip.body.len() * 3 < plain.body.len());
+    // Of a page as small as this one, the few own metrics are a good part: they go as they are.
+    assert!(
+        gzip.body.len() * 2 < plain.body.len(),
+        "{} of {}",
+        gzip.body.len(),
+        plain.body.len()
+    );
     let of_process = |family: &Family| family.name.starts_with("process_");
     let (plain, gzip) = (Page::parse(&plain.text()), Page::parse(&gzip.gunzipped()));
     assert_eq!(plain.without(of_process), gzip.without(of_process));

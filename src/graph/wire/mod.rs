@@ -67,7 +67,9 @@ impl Paging {
 /// A sentence that says where the answer is not what it should be.
 pub(super) fn read(body: &[u8], query: &Query, dropped: &[String]) -> Result<Page<Rows>, String> {
     let reader = Reader::new(query, dropped);
-    let mut json = serde_json::Deserializer::from_slice(body);
+    // Checked once, not string by string.
+    let body = std::str::from_utf8(body).map_err(|error| error.to_string())?;
+    let mut json = serde_json::Deserializer::from_str(body);
     let page = AnswerSeed(&reader)
         .deserialize(&mut json)
         .and_then(|page| json.end().map(|()| page));

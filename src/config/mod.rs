@@ -29,7 +29,8 @@ use std::time::Duration;
 
 pub use self::complaint::{Complaint, Complaints, Document};
 pub use self::draft::{Draft, Lenient};
-pub use self::labels::Labels;
+pub use self::extra_fields::BUILT_IN_METRICS;
+pub use self::labels::{BUILT_IN_LABELS, Labels};
 pub use self::settings::MOST_QUOTA_SHARE;
 pub use self::thresholds::{Bounds, Thresholds};
 pub use self::web::{ClientAuth, Pem, RateLimit, Tls, Web};

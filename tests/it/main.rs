@@ -39,6 +39,7 @@ mod failures;
 mod process;
 mod reliability;
 mod repository;
+mod reserved;
 mod systemd;
 mod version;
 mod web;

@@ -115,7 +115,7 @@ impl Source {
             increment: Increment::Daily,
             days: days.count(),
         };
-        self.ask(asked, question, Some(listing), None)
+        self.ask(asked, question, Some(listing))
     }
 
     /// How many days one question asks about at first.

@@ -5,6 +5,7 @@
 mod estimate;
 mod history;
 mod shard;
+mod unfiltered;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use jiff::civil::Date;
 pub use self::estimate::Estimate;
 pub use self::history::{Days, FIRST_DATED_DAY, MONTHS_KEPT};
 pub use self::shard::{NoSuchShard, Shard};
+pub use self::unfiltered::{Attempt, Unfiltered, Ways};
 
 use crate::config::{Business, Config, ExtraField, Labels, Thresholds, ZeroFill};
 use crate::listing::Listing;
@@ -412,24 +414,23 @@ impl Source {
         }
     }
 
-    /// The queries that answer one question for one window, with the fewest calls.
+    /// The queries that answer one question for one window, with the fewest calls if every listed
+    /// campaign has a row.
     ///
-    /// `rows` is how many rows the last answer without a filter had, if there was one. No query at
-    /// all means that there is nothing to ask about: the answer is known to be empty. `None` means
-    /// that the question cannot be asked so that the answer would be true.
+    /// No query at all means that there is nothing to ask about: the answer is known to be empty.
+    /// `None` means that the question cannot be asked so that the answer would be true.
     pub fn queries(
         &self,
         window: &Window,
         question: Question,
         listing: Option<&Listing>,
-        rows: Option<usize>,
     ) -> Option<Vec<Query>> {
         let asked = Asked {
             dates: window.dates,
             increment: Increment::Whole,
             days: 1,
         };
-        self.ask(asked, question, listing, rows)
+        self.ask(asked, question, listing)
     }
 
     fn ask(
@@ -437,7 +438,6 @@ impl Source {
         asked: Asked,
         question: Question,
         listing: Option<&Listing>,
-        rows: Option<usize>,
     ) -> Option<Vec<Query>> {
         let ask = |node: Node, level: Option<Level>, campaigns: &[ObjectId]| Query {
             node,
@@ -472,9 +472,9 @@ impl Source {
             };
         }
         let filtered = filtered_calls(campaigns.len(), listing, asked.days);
-        let unfiltered = rows
-            .or(listing.map(|l| l.rows))
-            .map(|rows| rows.saturating_mul(asked.days).div_ceil(PAGE_SIZE).max(1));
+        let unfiltered = listing
+            .map(|listing| listing.rows.saturating_mul(asked.days))
+            .map(|rows| rows.div_ceil(PAGE_SIZE).max(1));
         Some(match unfiltered {
             Some(unfiltered) if unfiltered <= filtered => vec![ask(account, Some(self.level), &[])],
             _ => campaigns

@@ -297,7 +297,7 @@ impl Inquiry<'_> {
         let Some(window) = probe.windows.first() else {
             return Ok(());
         };
-        let queries = probe.queries(window, Question::Delivery, None, None);
+        let queries = probe.queries(window, Question::Delivery, None);
         let asked = self.errand.ask(asker, async |session| {
             for query in queries.iter().flatten() {
                 graph::ask(session, query, &mut Lessons::default(), |_| true).await?;

@@ -5,7 +5,10 @@
 //! anything in that window: on some days a handful out of thousands. An answer by ids tells nothing
 //! about them, so now and then a poll tries. A try is given up where it has cost as much as the ids.
 
-use super::{Level, Listing, Query, Question, Source, Window, filtered_calls};
+use super::questions::filtered_calls;
+use super::{Query, Question, Source, Window};
+use crate::listing::Listing;
+use crate::row::Level;
 
 /// Of so many polls by ids, one tries. A poll asks two questions by ids and a try costs at most as
 /// much as one of them, so that all tries together add a sixteenth.

@@ -100,7 +100,7 @@ pub struct Polling {
     /// The age at which values without a successful poll are withdrawn, before the rule that it
     /// is at least twice the interval.
     pub stale_after: Duration,
-    /// The part of each quota above which polls slow down: above 0, at most 0.95.
+    /// The part of each quota above which polls slow down: above 0, at most [`MOST_QUOTA_SHARE`].
     pub quota_share: f64,
     /// How often campaigns, names, currencies and budgets are read again.
     pub discovery_interval: Duration,

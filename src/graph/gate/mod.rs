@@ -52,7 +52,8 @@ pub struct Limits {
     pub concurrency: usize,
     /// Requests a second, over all businesses.
     pub requests_a_second: f64,
-    /// The share of a quota above which requests slow down, 0 to 0.95.
+    /// The share of a quota above which requests slow down, at most
+    /// [`MOST_QUOTA_SHARE`](crate::config::MOST_QUOTA_SHARE).
     pub quota_share: f64,
     /// The longest pause between two attempts at what failed.
     pub backoff_max: Duration,

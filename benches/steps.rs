@@ -110,7 +110,7 @@ fn answer(question: Question) -> (Query, Vec<u8>) {
     let (_, plan) = planned(&api.url());
     let source = &plan.sources[0];
     let listing = polled(1_000).sources[0].listing.clone();
-    let queries = source.queries(&source.windows[0], question, listing.as_deref(), Some(1));
+    let queries = source.queries(&source.windows[0], question, listing.as_deref());
     let query = queries.unwrap().remove(0);
     let fields = match question {
         Question::Delivery => {

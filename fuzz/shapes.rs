@@ -51,7 +51,7 @@ businesses: [{{ name: acme, access_token_env: T, campaigns: [{{ id: \"1202100000
     );
     let plan = Plan::of(&parse(&text).ok()?, Shard::WHOLE);
     let source = plan.sources.first()?;
-    let queries = source.queries(source.windows.first()?, question, None, None)?;
+    let queries = source.queries(source.windows.first()?, question, None)?;
     queries.into_iter().next()
 }
 

@@ -17,16 +17,14 @@ use crate::scraper::{Connection, Encoding};
 /// How often anything is looked at again.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Seconds from poll to poll: requests are paced, so that a poll of many pages takes its time.
-fn interval(campaigns: usize) -> usize {
-    5 + campaigns / 1_000
-}
+/// Windows that there can be, the config's usual two first.
+pub(crate) const WINDOWS: [&str; 5] = ["today", "last_30d", "yesterday", "last_7d", "this_month"];
 
 /// The longest that a first page is waited for.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How long refreshes are watched, at least.
-const WATCHED: Duration = Duration::from_secs(5);
+const WATCHED: Duration = Duration::from_secs(20);
 
 /// The API, on a socket of this process.
 pub(crate) struct Api {
@@ -65,12 +63,45 @@ impl Api {
     }
 }
 
+/// The one ad account that the exporter asks about.
+#[derive(Clone, Copy)]
+pub(crate) struct Account {
+    pub(crate) campaigns: usize,
+    pub(crate) windows: usize,
+    /// The time from poll to poll.
+    pub(crate) interval: Duration,
+}
+
+impl Account {
+    /// One that is polled as often as its size allows: requests are paced, so that a poll of many
+    /// pages takes its time.
+    pub(crate) fn new(campaigns: usize, windows: usize) -> Self {
+        let seconds = 5 + campaigns * windows / 2_000;
+        Self {
+            campaigns,
+            windows,
+            interval: Duration::from_secs(seconds as u64),
+        }
+    }
+
+    /// How often, as the config says it.
+    fn interval(&self) -> String {
+        format!("interval: {}ms", self.interval.as_millis())
+    }
+
+    /// A campaign has 22 series or more in each window, and some without one; that many are on
+    /// the page when the last window is.
+    fn series(&self) -> usize {
+        self.campaigns * (22 * self.windows - 9)
+    }
+}
+
 /// The exporter against it.
 pub(crate) struct Exporter {
     child: Child,
     config: PathBuf,
     started: Instant,
-    campaigns: usize,
+    account: Account,
     pub(crate) port: u16,
     /// From its start to its first answer.
     pub(crate) listening: Duration,
@@ -85,13 +116,13 @@ pub(crate) struct Refreshes {
 }
 
 impl Exporter {
-    /// With one ad account that has so many campaigns.
-    pub(crate) fn start(api: &Api, campaigns: usize) -> Self {
-        Self::with(&text(api, campaigns), campaigns)
+    /// With that ad account.
+    pub(crate) fn start(api: &Api, account: Account) -> Self {
+        Self::with(&text(api, account), account)
     }
 
-    /// With that config.
-    pub(crate) fn with(text: &str, campaigns: usize) -> Self {
+    /// With that config, whose ad accounts together are as large as that one.
+    pub(crate) fn with(text: &str, account: Account) -> Self {
         let config = std::env::temp_dir().join(format!("mme-bench-{}.yaml", std::process::id()));
         std::fs::write(&config, text).unwrap();
         let port = free_port();
@@ -112,7 +143,7 @@ impl Exporter {
             child,
             config,
             started,
-            campaigns,
+            account,
             port,
             listening: started.elapsed(),
             first_page: Duration::ZERO,
@@ -121,8 +152,7 @@ impl Exporter {
 
     /// Once every campaign is on the page.
     pub(crate) fn settled(mut self) -> Self {
-        // Every campaign has far more than this in each of two windows.
-        while self.series() < 35 * self.campaigns as u64 {
+        while self.series() < self.account.series() as u64 {
             assert!(self.started.elapsed() < PATIENCE, "no whole page");
             // To look is to have a page begun.
             sleep(50 * LOOK);
@@ -134,12 +164,13 @@ impl Exporter {
     /// What the refreshes of some seconds cost, scrapes left out.
     pub(crate) fn refreshes(&self, api: &Api) -> Refreshes {
         let (calls, cpu, begun) = (api.calls(), self.child.cpu(), Instant::now());
-        while begun.elapsed() < WATCHED * 4 {
-            sleep(WATCHED / 10);
+        // Where a poll takes longer, a whole round of them.
+        while begun.elapsed() < WATCHED.max(self.account.interval) {
+            sleep(WATCHED / 40);
         }
         Refreshes {
             // Each row is part of two answers.
-            rows: (api.calls() - calls) * PAGE_SIZE.min(self.campaigns) / 2,
+            rows: (api.calls() - calls) * PAGE_SIZE.min(self.account.campaigns) / 2,
             cpu: self.child.cpu() - cpu,
         }
     }
@@ -147,10 +178,7 @@ impl Exporter {
     /// Lets it rest: no polls from now on.
     pub(crate) fn rest(&self) {
         let text = std::fs::read_to_string(&self.config).unwrap();
-        let text = text.replace(
-            &format!("interval: {}s", interval(self.campaigns)),
-            "interval: 24h",
-        );
+        let text = text.replace(&self.account.interval(), "interval: 24h");
         std::fs::write(&self.config, text).unwrap();
         self.child.signal("-HUP");
         let busy = || self.child.cpu();
@@ -183,9 +211,9 @@ impl Exporter {
         self.child.cpu()
     }
 
-    /// The page as plain text.
-    pub(crate) fn page(&self) -> String {
-        String::from_utf8(Connection::open(self.port).body(Encoding::Plain)).unwrap()
+    /// How many polls of a window there were.
+    pub(crate) fn polls(&self) -> u64 {
+        self.own("marketing_messages_exporter_polls_total{")
     }
 
     /// The number behind an own metric. Own metrics come first: the rest of the page is not read.
@@ -205,15 +233,20 @@ impl Drop for Exporter {
     }
 }
 
-fn text(api: &Api, campaigns: usize) -> String {
-    let interval = interval(campaigns);
+fn text(api: &Api, account: Account) -> String {
+    let windows = WINDOWS[..account.windows]
+        .iter()
+        .map(|preset| format!("{{ name: {preset}, date_preset: {preset} }}"));
     format!(
         "graph: {{ url: \"{}\" }}
-polling: {{ interval: {interval}s, concurrency: 64 }}
+polling: {{ {}, concurrency: 64 }}
+windows: [{}]
 businesses:
   - {{ name: many, access_token_env: TOKEN, ad_accounts: [{{ id: act_10150000000009001 }}] }}
 ",
-        api.simulator.url()
+        api.url(),
+        account.interval(),
+        windows.collect::<Vec<_>>().join(", ")
     )
 }
 

@@ -1,9 +1,17 @@
 //! The whole way, measured from outside: a simulated API with many campaigns, the exporter as a
 //! process of its own, and a scraper; beside it what its peers do with the same numbers.
 //!
-//! `cargo bench --bench end_to_end` measures 1,000 and 10,000 campaigns; other sizes stand behind
-//! `-- --campaigns=1000,100000`, and many small customers behind `-- --businesses=2000`. What is compared is compared in one run: read the ratios, since
-//! the absolute numbers are the machine's.
+//! `cargo bench --bench end_to_end` measures 1,000 and 10,000 campaigns. Behind `--` it takes
+//!
+//! - `--campaigns=1000,100000`: other sizes, each a column;
+//! - `--windows=N`: 1 to 5 windows instead of two, since a page grows with them;
+//! - `--no-peers`: nothing of others; then no page is kept, however large it is, and
+//!   `-- --campaigns=100000 --no-peers` is one command;
+//! - `--businesses=2000`: that many small customers instead;
+//! - `--polls=1000`: what so many polls of a small ad account leave in memory instead.
+//!
+//! What is compared is compared in one run: read the ratios, since the absolute numbers are the
+//! machine's.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,9 +20,11 @@
     reason = "a benchmark that cannot go on says so by panicking; figures are rounded to be read"
 )]
 
+mod arguments;
 mod businesses;
 mod child;
 mod exporter;
+mod growth;
 mod peers;
 mod scraper;
 mod table;
@@ -23,8 +33,9 @@ use std::time::{Duration, Instant};
 
 use marketing_messages_exporter::simulator::World;
 
-use crate::exporter::{Api, Exporter};
-use crate::scraper::{Connection, Encoding};
+use crate::arguments::Arguments;
+use crate::exporter::{Account, Api, Exporter};
+use crate::scraper::{Connection, Encoding, Scrapes};
 use crate::table::{Column, bytes, micros, millis};
 
 /// How many scrapes a percentile is made of.
@@ -43,36 +54,29 @@ fn main() {
     {
         return peers::run(peer, page);
     }
-    let sizes = arguments
-        .iter()
-        .find_map(|a| a.strip_prefix("--campaigns="));
-    let sizes: Vec<usize> = sizes
-        .unwrap_or("1000,10000")
-        .split(',')
-        .map(|size| size.parse().expect("--campaigns takes numbers"))
-        .collect();
+    let asked = Arguments::parse(&arguments);
     let api = Api::start(World::with_campaigns(1, 0));
-    let idle = Exporter::start(&api, 1).settled().memory();
-    let businesses = arguments
-        .iter()
-        .find_map(|a| a.strip_prefix("--businesses="));
-    if let Some(businesses) = businesses {
-        let businesses = businesses.parse().expect("--businesses takes a number");
-        println!(
-            "{}",
-            table::markdown(&[businesses::measure(businesses, idle)])
-        );
-        return;
-    }
-    let columns: Vec<Column> = sizes.iter().map(|size| measure(*size, idle)).collect();
+    let idle = Exporter::start(&api, Account::new(1, 2)).settled().memory();
+    let columns = match (asked.businesses, asked.polls) {
+        (Some(businesses), _) => vec![businesses::measure(businesses, idle)],
+        (None, Some(polls)) => vec![growth::measure(polls, asked.windows, idle)],
+        (None, None) => {
+            let accounts = asked.campaigns.iter();
+            accounts
+                .map(|campaigns| Account::new(*campaigns, asked.windows))
+                .map(|account| measure(account, asked.peers, idle))
+                .collect()
+        }
+    };
     println!("{}", table::markdown(&columns));
 }
 
-/// Everything about one ad account with so many message campaigns.
-fn measure(campaigns: usize, idle: u64) -> Column {
+/// Everything about one ad account.
+fn measure(account: Account, peers: bool, idle: u64) -> Column {
+    let campaigns = account.campaigns;
     let mut column = Column::new(format!("{campaigns} campaigns"));
     let api = Api::start(World::with_campaigns(campaigns, 0));
-    let exporter = Exporter::start(&api, campaigns);
+    let exporter = Exporter::start(&api, account);
     column.say("start to listening", millis(exporter.listening));
     eprintln!("{campaigns} campaigns: the first page");
     let exporter = exporter.settled();
@@ -92,8 +96,6 @@ fn measure(campaigns: usize, idle: u64) -> Column {
     column.say("highest memory", bytes(exporter.peak()));
 
     eprintln!("{campaigns} campaigns: scrapes");
-    let page = exporter.page();
-    let plain_length = page.len();
     let mut gzip = Connection::open(exporter.port);
     let during = gzip.scrapes(Encoding::Gzip, SCRAPES);
     exporter.rest();
@@ -102,19 +104,28 @@ fn measure(campaigns: usize, idle: u64) -> Column {
     column.percentiles("scrape, gzip", &ours);
     column.percentiles("scrape, gzip, while refreshing", &during);
     let plain = Connection::open(exporter.port).scrapes(Encoding::Plain, SLOW_SCRAPES);
-    column.say("plain page", bytes(plain_length as u64));
+    column.say("plain page", bytes(plain.length as u64));
     column.percentiles("scrape, plain", &plain);
-
-    eprintln!("{campaigns} campaigns: peers");
     let before = exporter.cpu();
     let (per_second, count) = scraper::throughput(exporter.port, COUNTED);
     let cpu = (exporter.cpu() - before).as_secs_f64() / count as f64;
     column.say("CPU a scrape, gzip", millis(Duration::from_secs_f64(cpu)));
     column.say("scrapes a second, gzip", format!("{per_second:.0}"));
+    if peers {
+        eprintln!("{campaigns} campaigns: peers");
+        compare(&mut column, &exporter, &ours, per_second);
+    }
+    column
+}
+
+/// What others make of the same page, beside our scrapes, and how many of those there are a second.
+fn compare(column: &mut Column, exporter: &Exporter, ours: &Scrapes, per_second: f64) {
+    let series = exporter.series();
     let folder = Folder::new();
-    let page_file = folder.file("page", page.as_bytes());
-    let member = gzip.body(Encoding::Gzip);
-    folder.file("page.gz", &member);
+    let page = folder.0.join("page");
+    let mut connection = Connection::open(exporter.port);
+    connection.save(Encoding::Plain, &page);
+    connection.save(Encoding::Gzip, &folder.0.join("page.gz"));
     match peers::nginx(&folder.0) {
         Some((_nginx, port)) => {
             let (theirs, _) = scraper::throughput(port, COUNTED);
@@ -132,9 +143,9 @@ fn measure(campaigns: usize, idle: u64) -> Column {
     for (name, peer) in [
         (
             "prometheus crate, gauges encoded at the scrape",
-            peers::crate_gauges(&page_file),
+            peers::crate_gauges(&page),
         ),
-        ("Python's prometheus_client", peers::python(&page_file)),
+        ("Python's prometheus_client", peers::python(&page)),
     ] {
         let Some((peer, port)) = peer else {
             column.say(&format!("scrape, {name}: p50"), "not installed".to_owned());
@@ -153,7 +164,6 @@ fn measure(campaigns: usize, idle: u64) -> Column {
             format!("{memory:.0} B"),
         );
     }
-    column
 }
 
 /// A folder for as long as it is held.

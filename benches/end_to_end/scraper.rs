@@ -1,7 +1,9 @@
 //! A scraper that does nothing but read: one connection, one request after the other.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -68,6 +70,14 @@ impl Connection {
             body.extend_from_slice(bytes)
         });
         body
+    }
+
+    /// The body of one answer, into a file: it may be larger than memory should be.
+    pub(crate) fn save(&mut self, encoding: Encoding, path: &Path) {
+        let mut file = File::create(path).unwrap();
+        self.scrape(encoding, "/metrics", &mut |bytes| {
+            file.write_all(bytes).unwrap();
+        });
     }
 
     /// The answer as plain text, to the end of the line that begins so; the rest is not read.

@@ -9,8 +9,9 @@ use super::complaint::{Notes, shown};
 use super::place::Place;
 use super::scalar::{Entries, Given, TextOrBare};
 
-/// Names that are taken; those that begin `__` are too.
-const RESERVED: [&str; 36] = [
+/// Labels of the exporter's own series. The page knows them better, but stands above the config: a
+/// test holds the two together.
+pub const BUILT_IN_LABELS: [&str; 30] = [
     "account_id",
     "account_name",
     "action_type",
@@ -18,7 +19,6 @@ const RESERVED: [&str; 36] = [
     "ad_name",
     "adset_id",
     "adset_name",
-    "alertname",
     "answered",
     "business",
     "campaign_id",
@@ -30,17 +30,12 @@ const RESERVED: [&str; 36] = [
     "endpoint",
     "field",
     "index",
-    "instance",
-    "job",
-    "le",
     "limit",
     "objective",
-    "quantile",
     "quantity",
     "reason",
     "revision",
     "rustversion",
-    "severity",
     "source",
     "status",
     "tier",
@@ -48,6 +43,9 @@ const RESERVED: [&str; 36] = [
     "version",
     "window",
 ];
+
+/// Labels that Prometheus and Alertmanager set; so are those that begin `__`.
+const THEIRS: [&str; 6] = ["alertname", "instance", "job", "le", "quantile", "severity"];
 
 /// The user's labels of one source, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,7 +111,8 @@ fn trouble(name: &str) -> Option<String> {
             shown(name)
         ));
     }
-    let reserved = name.starts_with("__") || RESERVED.contains(&name);
+    let reserved =
+        name.starts_with("__") || BUILT_IN_LABELS.contains(&name) || THEIRS.contains(&name);
     reserved.then(|| {
         format!(
             "the label name {} is reserved, since the exporter or Prometheus uses it; choose another, such as my_label",

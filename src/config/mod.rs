@@ -29,7 +29,8 @@ use std::time::Duration;
 
 pub use self::complaint::{Complaint, Complaints, Document};
 pub use self::draft::{Draft, Lenient};
-pub use self::labels::Labels;
+pub use self::extra_fields::BUILT_IN_METRICS;
+pub use self::labels::{BUILT_IN_LABELS, Labels};
 pub use self::settings::MOST_QUOTA_SHARE;
 pub use self::thresholds::{Bounds, Thresholds};
 pub use self::web::{ClientAuth, Pem, RateLimit, Tls, Web};
@@ -99,7 +100,7 @@ pub struct Polling {
     /// The age at which values without a successful poll are withdrawn, before the rule that it
     /// is at least twice the interval.
     pub stale_after: Duration,
-    /// The part of each quota above which polls slow down: above 0, at most 0.95.
+    /// The part of each quota above which polls slow down: above 0, at most [`MOST_QUOTA_SHARE`].
     pub quota_share: f64,
     /// How often campaigns, names, currencies and budgets are read again.
     pub discovery_interval: Duration,

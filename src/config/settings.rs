@@ -15,7 +15,7 @@ use super::{Graph, Polling, defaults, duration, secrets};
 /// More requests at once than this would only be throttled.
 const MOST_CONCURRENCY: usize = 256;
 
-/// At 95 % of a quota everything is held, so slowing down must begin by then.
+/// Where a quota counts as spent and everything is held, so slowing down must begin by then.
 pub const MOST_QUOTA_SHARE: f64 = 0.95;
 
 /// Checks what stands under `graph`.

@@ -71,6 +71,15 @@ impl Error {
         }
     }
 
+    /// The whole answer is more than was to be asked for.
+    pub(super) fn too_large(message: impl Into<String>) -> Self {
+        Self {
+            class: Class::TooLarge,
+            fault: Fault::new(Reason::Unavailable, message),
+            wait: None,
+        }
+    }
+
     /// It was not asked: the gate is closed for its scope.
     pub(super) fn held(reason: Reason, message: impl Into<String>) -> Self {
         Self {

@@ -20,8 +20,8 @@ const MOST_PAGES: usize = 1_000;
 pub struct Insights {
     /// The rows that were kept.
     pub rows: Vec<Row>,
-    /// How many rows came, kept or not.
-    pub rows_seen: usize,
+    /// How many pages it took.
+    pub pages: usize,
     /// The keys of rows that came for other dates than asked.
     pub withheld: BTreeSet<Box<str>>,
     /// Why they were withheld.
@@ -59,12 +59,39 @@ pub async fn ask(
     session: Session<'_>,
     query: &Query,
     lessons: &mut Lessons,
-    mut keep: impl FnMut(&mut Row) -> bool + Send,
+    keep: impl FnMut(&mut Row) -> bool + Send,
 ) -> Result<Insights, Error> {
+    let heard = to_its_end(session, query, MOST_PAGES, lessons, keep).await?;
+    heard.ok_or_else(|| Error::garbled(format!("no end after {MOST_PAGES} pages")))
+}
+
+/// Asks one question as [`ask`] does, with so many calls at most.
+///
+/// # Errors
+/// Those of [`ask`], and [`Class::TooLarge`] where that was not the end.
+pub async fn ask_within(
+    session: Session<'_>,
+    query: &Query,
+    calls: usize,
+    lessons: &mut Lessons,
+    keep: impl FnMut(&mut Row) -> bool + Send,
+) -> Result<Insights, Error> {
+    let heard = to_its_end(session, query, calls, lessons, keep).await?;
+    heard.ok_or_else(|| Error::too_large(format!("no end after {calls} calls")))
+}
+
+/// The whole answer; `None` where it has not ended after so many calls.
+async fn to_its_end(
+    session: Session<'_>,
+    query: &Query,
+    calls: usize,
+    lessons: &mut Lessons,
+    mut keep: impl FnMut(&mut Row) -> bool + Send,
+) -> Result<Option<Insights>, Error> {
     let path = format!("{}/insights", query.node.path());
     let mut heard = Insights::default();
     let mut after: Option<String> = None;
-    for _ in 0..MOST_PAGES {
+    for _ in 0..calls {
         let params = params(query, lessons, after.as_deref());
         let dropped = &lessons.dropped;
         let page = session
@@ -82,7 +109,7 @@ pub async fn ask(
         for (field, count) in page.data.rejected {
             *heard.rejected.entry(field).or_default() += count;
         }
-        heard.rows_seen += page.data.rows.len();
+        heard.pages += 1;
         for mut row in page.data.rows {
             if !keep(&mut row) {
                 continue;
@@ -103,14 +130,14 @@ pub async fn ask(
             None if query.increment == Increment::Daily && has_a_day_twice(&heard.rows) => {
                 return Err(Error::garbled("one day of one object came twice"));
             }
-            None => return Ok(heard),
+            None => return Ok(Some(heard)),
             same if same == after => {
                 return Err(Error::garbled("a next page that is the same page again"));
             }
             next => after = next,
         }
     }
-    Err(Error::garbled(format!("no end after {MOST_PAGES} pages")))
+    Ok(None)
 }
 
 /// Learns from an error what not to ask again; says whether that may help.

@@ -23,7 +23,7 @@ pub use self::client::{Client, Credentials, SetupError};
 pub use self::discovery::discover;
 pub use self::error::{Class, Error, Scope};
 pub use self::gate::{Gate, Lane, Limits};
-pub use self::insights::{Insights, Lessons, ask};
+pub use self::insights::{Insights, Lessons, ask, ask_within};
 pub use self::session::{Call, Endpoint, Session};
 pub use self::survey::{
     Identified, NodeKind, ad_account, ad_accounts, identify, message_campaigns,

@@ -4,10 +4,10 @@
 use jiff::Span;
 use jiff::civil::Date;
 
-use super::{
-    Asked, IDS_A_FILTER, Increment, Level, Listing, PAGE_SIZE, Query, Question, Source, Subject,
-};
-use crate::row::Dates;
+use super::questions::{Asked, IDS_A_FILTER, PAGE_SIZE, filtered_calls};
+use super::{Increment, Query, Question, Source, Subject};
+use crate::listing::Listing;
+use crate::row::{Dates, Level};
 
 /// How many months back the API knows days at all. Source: Meta's reference of ad account insights.
 pub const MONTHS_KEPT: i32 = 37;
@@ -115,7 +115,7 @@ impl Source {
             increment: Increment::Daily,
             days: days.count(),
         };
-        self.ask(asked, question, Some(listing), None)
+        self.ask(asked, question, Some(listing))
     }
 
     /// How many days one question asks about at first.
@@ -141,7 +141,7 @@ impl Source {
             (_, Level::Account) => 1,
             (Subject::Campaign(_), _) => (listing.members.len() * days).div_ceil(PAGE_SIZE).max(1),
             (Subject::AdAccount { .. }, _) => {
-                let filtered = super::filtered_calls(listing.campaigns.len(), Some(listing), days);
+                let filtered = filtered_calls(listing.campaigns.len(), Some(listing), days);
                 let chunks = listing.campaigns.len().div_ceil(IDS_A_FILTER);
                 let unfiltered = listing.rows.saturating_mul(days).div_ceil(PAGE_SIZE).max(1);
                 filtered.max(chunks).min(unfiltered)

@@ -1,41 +1,32 @@
 //! Config → what to ask: the sources, their windows, and the queries of one poll.
 //!
-//! Everything here is arithmetic on what is known. Nothing asks, waits or reads a clock.
+//! The sources stand here; `window` knows when each is due, `query` is one question, `questions`
+//! and `unfiltered` choose how it is asked, `history` asks about days, `shard` divides the sources,
+//! and `estimate` counts beforehand. All of it is arithmetic on what is known: nothing asks, waits
+//! or reads a clock.
 
 mod estimate;
 mod history;
+mod query;
+mod questions;
 mod shard;
+mod unfiltered;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-use jiff::civil::Date;
 
 pub use self::estimate::Estimate;
 pub use self::history::{Days, FIRST_DATED_DAY, MONTHS_KEPT};
+pub use self::query::{Columns, Increment, Node, Query, Question};
+pub use self::questions::{IDS_A_FILTER, IDS_A_WHOLE_FILTER, PAGE_SIZE};
 pub use self::shard::{NoSuchShard, Shard};
+pub use self::unfiltered::{Attempt, Unfiltered, Ways};
+pub use self::window::{RESTATED_DAYS, Window};
 
-use crate::config::{Business, Config, ExtraField, Labels, Thresholds, ZeroFill};
+use crate::config::{Business, Config, Labels, Thresholds, ZeroFill};
 use crate::listing::Listing;
-use crate::row::{AccountId, Dates, Kind, Level, Named, ObjectId, Row, Scalar};
-
-/// Rows a page. Meta's documents name no limit; 500 is what production clients use without being
-/// told to reduce the amount of data.
-pub const PAGE_SIZE: usize = 500;
-
-/// Ids a `campaign.id IN` filter: what keeps the address well below common limits of 8 KiB.
-pub const IDS_A_FILTER: usize = 100;
-
-/// Ids a filter at level `account`, where an answer must come from one filter or be a wrong sum.
-pub const IDS_A_WHOLE_FILTER: usize = 512;
-
-/// Meta restates numbers for 28 days; after that a window is history.
-/// Source: Meta's best practices for insights.
-pub const RESTATED_DAYS: i64 = 28;
-
-/// How often a window that is history is asked all the same.
-const DAILY: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::row::{AccountId, Level, Named, ObjectId, Row};
 
 /// Everything that one exporter asks about.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,77 +76,6 @@ pub enum Subject {
     },
     /// One campaign; since Meta's documents disagree, the id may be an ad's.
     Campaign(ObjectId),
-}
-
-/// A named date range of one source.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Window {
-    /// The `window` label.
-    pub name: Box<str>,
-    /// Its days.
-    pub dates: Dates,
-    /// How often it is polled while its numbers still move.
-    interval: Duration,
-    /// The config's `stale_after`.
-    stale_after: Duration,
-}
-
-/// The columns that the two queries ask for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Columns {
-    /// The config's own fields, which follow the [`Scalar`]s in the delivery query.
-    pub extra: Arc<[ExtraField]>,
-    /// The action types of the conversions query.
-    pub action_types: Arc<[String]>,
-}
-
-/// One question to the API. Its answer may take several pages.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Query {
-    /// Whose insights.
-    pub node: Node,
-    /// How the rows are divided; not sent where the node decides it.
-    pub level: Option<Level>,
-    /// The level that the rows must have the ids of.
-    pub rows: Level,
-    /// Which days.
-    pub dates: Dates,
-    /// Whether each row is of all of them.
-    pub increment: Increment,
-    /// Which numbers.
-    pub question: Question,
-    /// What those numbers are.
-    pub columns: Columns,
-    /// Only these campaigns; empty: no such filter.
-    pub campaigns: Vec<ObjectId>,
-}
-
-/// How an answer divides the days that it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Increment {
-    /// Not at all: one row for all of them.
-    Whole,
-    /// One row a day; days without anything to tell have none.
-    Daily,
-}
-
-/// The node whose insights are asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Node {
-    /// `act_<digits>`
-    AdAccount(AccountId),
-    /// A campaign, or an ad that somebody took for one.
-    Object(ObjectId),
-}
-
-/// The two questions of every poll. They stay apart since it is not known whether the filter of
-/// the second one can drop whole rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Question {
-    /// Messages, clicks, money spent.
-    Delivery,
-    /// Actions, their values, return on ad spend.
-    Conversions,
 }
 
 impl Plan {
@@ -262,59 +182,6 @@ fn windows(config: &Config, business: &Business) -> Vec<Window> {
         .collect()
 }
 
-impl Window {
-    /// A window that is polled every `interval` while its numbers still move, and believed for
-    /// `stale_after`, or longer where it is asked seldom.
-    pub fn new(name: &str, dates: Dates, interval: Duration, stale_after: Duration) -> Self {
-        Self {
-            name: name.into(),
-            dates,
-            interval,
-            stale_after,
-        }
-    }
-
-    /// How often the window is polled, seen from `today`.
-    pub fn interval(&self, today: Date) -> Duration {
-        if self.is_history(today) {
-            self.interval.max(DAILY)
-        } else {
-            self.interval
-        }
-    }
-
-    /// How long its values are believed without a successful poll: never less than two intervals.
-    pub fn stale_after(&self, today: Date) -> Duration {
-        self.stale_after.max(2 * self.interval(today))
-    }
-
-    /// Whether Meta no longer restates it.
-    fn is_history(&self, today: Date) -> bool {
-        match self.dates {
-            Dates::Range { until, .. } => until
-                .until(today)
-                .is_ok_and(|gone| i64::from(gone.get_days()) > RESTATED_DAYS),
-            Dates::Preset(_) | Dates::Unsent => false,
-        }
-    }
-}
-
-impl Columns {
-    /// The delivery query's columns: field and kind.
-    pub fn delivery(&self) -> impl Iterator<Item = (&str, Kind)> {
-        let documented = Scalar::ALL.iter().map(|s| (s.field(), s.kind()));
-        documented.chain(self.extra.iter().map(|e| (e.field.as_str(), e.kind)))
-    }
-
-    /// How many columns the rows of that question have.
-    pub fn width(&self, question: Question) -> usize {
-        match question {
-            Question::Delivery => Scalar::ALL.len() + self.extra.len(),
-            Question::Conversions => 3 * self.action_types.len(),
-        }
-    }
-}
-
 impl Source {
     /// Whether it asks the API exactly what that other one asks, as often.
     pub fn asks_as(&self, other: &Self) -> bool {
@@ -409,106 +276,6 @@ impl Source {
             (Subject::AdAccount { only, .. }, None) if only.is_empty() => None,
             (Subject::AdAccount { only, .. }, None) => Some(only.clone()),
             (Subject::Campaign(id), None) => Some(vec![id.clone()]),
-        }
-    }
-
-    /// The queries that answer one question for one window, with the fewest calls.
-    ///
-    /// `rows` is how many rows the last answer without a filter had, if there was one. No query at
-    /// all means that there is nothing to ask about: the answer is known to be empty. `None` means
-    /// that the question cannot be asked so that the answer would be true.
-    pub fn queries(
-        &self,
-        window: &Window,
-        question: Question,
-        listing: Option<&Listing>,
-        rows: Option<usize>,
-    ) -> Option<Vec<Query>> {
-        let asked = Asked {
-            dates: window.dates,
-            increment: Increment::Whole,
-            days: 1,
-        };
-        self.ask(asked, question, listing, rows)
-    }
-
-    fn ask(
-        &self,
-        asked: Asked,
-        question: Question,
-        listing: Option<&Listing>,
-        rows: Option<usize>,
-    ) -> Option<Vec<Query>> {
-        let ask = |node: Node, level: Option<Level>, campaigns: &[ObjectId]| Query {
-            node,
-            level,
-            rows: self.level,
-            dates: asked.dates,
-            increment: asked.increment,
-            question,
-            columns: self.columns.clone(),
-            campaigns: campaigns.to_vec(),
-        };
-        let account = match &self.subject {
-            Subject::AdAccount { id, .. } => Node::AdAccount(id.clone()),
-            Subject::Campaign(id) => {
-                // At level campaign the node decides: the id may be an ad's.
-                let level = (self.level != Level::Campaign).then_some(self.level);
-                return Some(vec![ask(Node::Object(id.clone()), level, &[])]);
-            }
-        };
-        let Some(campaigns) = self.campaigns(listing) else {
-            return Some(Vec::new());
-        };
-        if campaigns.is_empty() {
-            return Some(Vec::new());
-        }
-        if self.level == Level::Account {
-            // An account's actions are those of its ordinary campaigns too.
-            return match (campaigns.len() <= IDS_A_WHOLE_FILTER, question) {
-                (true, _) => Some(vec![ask(account, Some(self.level), &campaigns)]),
-                (false, Question::Delivery) => Some(vec![ask(account, Some(self.level), &[])]),
-                (false, Question::Conversions) => None,
-            };
-        }
-        let filtered = filtered_calls(campaigns.len(), listing, asked.days);
-        let unfiltered = rows
-            .or(listing.map(|l| l.rows))
-            .map(|rows| rows.saturating_mul(asked.days).div_ceil(PAGE_SIZE).max(1));
-        Some(match unfiltered {
-            Some(unfiltered) if unfiltered <= filtered => vec![ask(account, Some(self.level), &[])],
-            _ => campaigns
-                .chunks(IDS_A_FILTER)
-                .map(|chunk| ask(account.clone(), Some(self.level), chunk))
-                .collect(),
-        })
-    }
-}
-
-/// The calls that `campaign.id IN` filters cost: one a chunk, or more where the chunks' rows pass
-/// a page.
-fn filtered_calls(campaigns: usize, listing: Option<&Listing>, days: usize) -> usize {
-    let members = listing.map_or(campaigns, |l| l.members.len());
-    campaigns
-        .div_ceil(IDS_A_FILTER)
-        .max(members.saturating_mul(days).div_ceil(PAGE_SIZE))
-}
-
-/// The days of a question, and how they are divided.
-#[derive(Clone, Copy)]
-struct Asked {
-    dates: Dates,
-    increment: Increment,
-    /// How many rows one row's object can have.
-    days: usize,
-}
-
-impl Node {
-    /// The path segment that names it.
-    pub fn path(&self) -> String {
-        match self {
-            Self::AdAccount(id) => id.to_string(),
-            Self::Object(id) => id.to_string(),
         }
     }
 }

@@ -103,7 +103,7 @@ impl Crank {
             listing: known.listing.clone(),
             discover: source.discover_at.is_none_or(|at| at <= now),
             lessons: source.lessons.clone(),
-            rows: source.windows[window].rows,
+            unfiltered: source.windows[window].unfiltered,
         };
         let abort = self.running.spawn(self.poll(place, task, credentials));
         let running = Running {

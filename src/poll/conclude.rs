@@ -78,7 +78,7 @@ impl Crank {
         }
         source.lessons = turn.lessons;
         if let Some(window) = source.windows.get_mut(turn.polled.window) {
-            window.rows = turn.rows;
+            window.unfiltered = turn.unfiltered;
         }
         let fresh = turn.polled.listing.is_some();
         if fresh || turn.undiscovered.is_some() {

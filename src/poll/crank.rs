@@ -25,7 +25,7 @@ use crate::config::{self, Config, Polling};
 use crate::exposition::Own;
 use crate::fault::Reason;
 use crate::graph::{Client, Gate, Lane, Lessons, Limits, TokenFacts};
-use crate::plan::Plan;
+use crate::plan::{Plan, Unfiltered};
 use crate::row::AccountId;
 use crate::snapshot::{Known, Snapshot};
 
@@ -115,7 +115,7 @@ pub(super) struct Source {
 pub(super) struct Window {
     pub(super) due: Instant,
     pub(super) failures: u32,
-    pub(super) rows: Option<usize>,
+    pub(super) unfiltered: Unfiltered,
 }
 
 impl Crank {
@@ -240,7 +240,7 @@ impl Crank {
         let windows = (0..known.windows.len()).map(|window| Window {
             due: due(window),
             failures: 0,
-            rows: None,
+            unfiltered: Unfiltered::default(),
         });
         Source {
             discover_at: known

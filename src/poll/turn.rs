@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::clock;
 use crate::fault::Fault;
-use crate::graph::{Class, Error, Lessons, Session, ask, discover};
+use crate::graph::{Class, Error, Lessons, Session, ask, ask_within, discover};
 use crate::listing::Listing;
-use crate::plan::{Query, Question, Source, Subject, Window};
-use crate::row::{Level, Row};
+use crate::plan::{Attempt, Query, Question, Source, Subject, Unfiltered, Window};
+use crate::row::Row;
 use crate::snapshot::{Heard, Polled};
 
 /// What a poll needs to know.
@@ -24,8 +24,8 @@ pub(super) struct Task {
     /// Whether the listing is to be read again first.
     pub(super) discover: bool,
     pub(super) lessons: Lessons,
-    /// How many rows the window's last answer without a filter had.
-    pub(super) rows: Option<usize>,
+    /// What earlier polls of the window learnt of asking without a filter.
+    pub(super) unfiltered: Unfiltered,
 }
 
 /// What a poll brought.
@@ -37,7 +37,7 @@ pub(super) struct Turn {
     /// Why discovery failed, where the poll went on without it.
     pub(super) undiscovered: Option<Fault>,
     pub(super) lessons: Lessons,
-    pub(super) rows: Option<usize>,
+    pub(super) unfiltered: Unfiltered,
     /// Campaigns that have rows and are on no listing.
     pub(super) strangers: BTreeSet<Box<str>>,
     /// How many values of a field were no finite numbers.
@@ -53,7 +53,7 @@ impl Task {
             error: None,
             undiscovered: None,
             lessons: self.lessons.clone(),
-            rows: self.rows,
+            unfiltered: self.unfiltered,
             strangers: BTreeSet::new(),
             rejected: BTreeMap::new(),
         };
@@ -116,15 +116,24 @@ impl Turn {
         if let Some(error) = self.error.as_ref().filter(|error| is_final(error.class)) {
             return Heard::failed(error.fault.clone());
         }
-        let Some(queries) = source.queries(window, question, listing, self.rows) else {
+        let Some(ways) = source.ways(window, question, listing, self.unfiltered) else {
             return Heard::default();
         };
+        // Before it is tried: what ends in an error is not to be tried again and again.
+        if question == Question::Delivery {
+            self.unfiltered.passed_over();
+        }
+        if let Some(attempt) = &ways.attempt
+            && let Some(heard) = self.attempt(source, attempt, listing, session).await
+        {
+            return heard;
+        }
         let mut heard = Heard {
             rows: Some(Vec::new()),
             ..Heard::default()
         };
-        for query in queries {
-            match self.query(source, &query, listing, session).await {
+        for query in ways.queries {
+            match self.query(source, &query, None, listing, session).await {
                 Ok(answer) => {
                     heard
                         .rows
@@ -143,10 +152,41 @@ impl Turn {
         heard
     }
 
+    /// Asks without a filter; `None` where it is to be asked in the other way after all.
+    async fn attempt(
+        &mut self,
+        source: &Source,
+        attempt: &Attempt,
+        listing: Option<&Listing>,
+        session: Session<'_>,
+    ) -> Option<Heard> {
+        let Attempt { query, calls } = attempt;
+        let page_size = self.lessons.page_size;
+        let asked = self.query(source, query, Some(*calls), listing, session);
+        match asked.await {
+            Ok(heard) => Some(heard),
+            Err(error) if is_final(error.class) => {
+                let heard = Heard::failed(error.fault.clone());
+                self.error.get_or_insert(error);
+                Some(heard)
+            }
+            Err(error) => {
+                // What was too much for one large answer is not too much for many small ones.
+                self.lessons.page_size = page_size;
+                if error.class == Class::TooLarge {
+                    self.unfiltered.given_up(*calls);
+                }
+                None
+            }
+        }
+    }
+
+    /// Asks one query, with so many calls at most where that is said.
     async fn query(
         &mut self,
         source: &Source,
         query: &Query,
+        calls: Option<usize>,
         listing: Option<&Listing>,
         session: Session<'_>,
     ) -> Result<Heard, Error> {
@@ -165,15 +205,15 @@ impl Turn {
                 }
             }
         };
-        let insights = ask(session, query, &mut self.lessons, keep).await?;
+        let insights = match calls {
+            Some(calls) => ask_within(session, query, calls, &mut self.lessons, keep).await?,
+            None => ask(session, query, &mut self.lessons, keep).await?,
+        };
         for (field, count) in insights.rejected {
             *self.rejected.entry(field).or_default() += count;
         }
-        if query.campaigns.is_empty()
-            && query.question == Question::Delivery
-            && source.level != Level::Account
-        {
-            self.rows = Some(insights.rows_seen);
+        if query.campaigns.is_empty() && query.question == Question::Delivery {
+            self.unfiltered.whole(insights.pages);
         }
         let withheld = insights.withheld.into_iter();
         let rows = insights.rows.into_iter();

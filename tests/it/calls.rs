@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use marketing_messages_exporter::config::ZeroFill;
-use marketing_messages_exporter::plan::{Plan, Question, Shard, Source};
+use marketing_messages_exporter::listing::Listing;
+use marketing_messages_exporter::plan::{Plan, Question, Shard, Source, Unfiltered};
 use marketing_messages_exporter::simulator::{DEMO_TOKEN, Request, World};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -59,7 +60,7 @@ fn calls(source: &Source, message: usize, all: usize) -> usize {
     let campaigns = (0..message).map(|number| (number.to_string(), "c", true));
     let mut listing = known::listing(campaigns);
     listing.rows = all;
-    let queries = source.queries(&source.windows[0], Question::Delivery, Some(&listing), None);
+    let queries = source.queries(&source.windows[0], Question::Delivery, Some(&listing));
     let pages = queries
         .unwrap()
         .into_iter()
@@ -70,7 +71,84 @@ fn calls(source: &Source, message: usize, all: usize) -> usize {
     pages.sum()
 }
 
+/// The calls of one poll of one window in which so many campaigns have rows, and what it learns.
+fn poll(source: &Source, listing: &Listing, rows: usize, learnt: &mut Unfiltered) -> usize {
+    let (mut calls, pages) = (0, rows.div_ceil(500).max(1));
+    for question in [Question::Delivery, Question::Conversions] {
+        let ways = source.ways(&source.windows[0], question, Some(listing), *learnt);
+        let ways = ways.unwrap();
+        if question == Question::Delivery {
+            learnt.passed_over();
+        }
+        if let Some(attempt) = ways.attempt {
+            calls += pages.min(attempt.calls);
+            if pages <= attempt.calls {
+                if question == Question::Delivery {
+                    learnt.whole(pages);
+                }
+                continue;
+            }
+            learnt.given_up(attempt.calls);
+        }
+        let unfiltered = |ids: &usize| *ids == 0;
+        let ids: Vec<usize> = ways.queries.iter().map(|q| q.campaigns.len()).collect();
+        calls += match ids.iter().any(unfiltered) {
+            true => pages,
+            false => ids.len(),
+        };
+    }
+    calls
+}
+
+/// A listing of so many message campaigns and others.
+fn account(message: usize, others: usize) -> Listing {
+    let campaigns = (0..message).map(|number| (number.to_string(), "c", true));
+    let mut listing = known::listing(campaigns);
+    listing.rows = message + others;
+    listing
+}
+
 proptest! {
+    #[test]
+    fn polls_cost_the_cheaper_way_and_a_sixteenth_at_most(
+        message in 1_usize..1_000, others in 0_usize..30_000, percent in 0..=100_usize,
+    ) {
+        let source = &known::unknown(ZeroFill::Active, false).sources[0].source;
+        let listing = account(message, others);
+        let rows = listing.rows * percent / 100;
+        let (pages, by_ids) = (rows.div_ceil(500).max(1), message.div_ceil(100));
+        let best = 2 * pages.min(by_ids);
+        let mut learnt = Unfiltered::default();
+        let polls: Vec<usize> = (0..20).map(|_| poll(source, &listing, rows, &mut learnt)).collect();
+        for eight in polls.windows(8) {
+            let most = best + if pages <= by_ids { 0 } else { by_ids };
+            prop_assert!(eight.iter().all(|calls| *calls == best || *calls == most), "{eight:?}");
+            prop_assert!(eight.iter().filter(|calls| **calls > best).count() <= 1, "{eight:?}");
+            prop_assert!(16 * eight.iter().sum::<usize>() <= 17 * 8 * best, "{eight:?}");
+        }
+    }
+
+    #[test]
+    fn what_changes_is_learnt_within_eight_polls(
+        message in 1_usize..1_000, others in 0_usize..30_000,
+        stretches in prop::collection::vec((0..=100_usize, 1_usize..20), 1..8),
+    ) {
+        let source = &known::unknown(ZeroFill::Active, false).sources[0].source;
+        let listing = account(message, others);
+        let by_ids = message.div_ceil(100);
+        let mut learnt = Unfiltered::default();
+        for (percent, polls) in stretches {
+            let rows = listing.rows * percent / 100;
+            let best = 2 * rows.div_ceil(500).max(1).min(by_ids);
+            for number in 0..polls {
+                let calls = poll(source, &listing, rows, &mut learnt);
+                prop_assert!(calls <= 3 * by_ids, "{calls}");
+                let is_try = calls == 3 * by_ids;
+                prop_assert!(number < 8 || is_try || calls == best, "{calls} instead of {best}");
+            }
+        }
+    }
+
     #[test]
     fn the_planner_takes_the_cheaper_way(message in 1_usize..6_000, others in 0_usize..30_000) {
         let source = &known::unknown(ZeroFill::Active, false).sources[0].source;
@@ -115,19 +193,74 @@ async fn few_message_campaigns_among_many_are_asked_for_by_id() {
     let page = api.exporter(&many()).await.page_up().await;
     assert_eq!(page.all("delivered", &[]).len(), 150);
     let (delivery, conversions) = questions(&api);
-    for requests in [delivery, conversions] {
-        let ids = requests.iter().map(|request| {
-            let filters: Value = serde_json::from_str(request.param("filtering").unwrap()).unwrap();
-            let filters = filters.as_array().unwrap().clone();
-            let ids = filters
-                .iter()
-                .find(|f| f["field"] == "campaign.id")
-                .unwrap();
-            assert_eq!(ids["operator"], "IN");
-            ids["value"].as_array().unwrap().len()
-        });
-        assert_eq!(ids.collect::<Vec<_>>(), [100, 50]);
+    let ids = |requests: &[Request]| requests.iter().map(ids).collect::<Vec<_>>();
+    assert_eq!(ids(&delivery), [0, 0, 100, 50], "a try, and then by id");
+    assert_eq!(ids(&conversions), [100, 50]);
+}
+
+/// How many ids a request asks for; none without a filter of them.
+fn ids(request: &Request) -> usize {
+    let filters: Value = serde_json::from_str(request.param("filtering").unwrap_or("[]")).unwrap();
+    let mut filters = filters.as_array().unwrap().iter();
+    let Some(ids) = filters.find(|filter| filter["field"] == "campaign.id") else {
+        return 0;
+    };
+    assert_eq!(ids["operator"], "IN");
+    ids["value"].as_array().unwrap().len()
+}
+
+/// 300 message campaigns among 1,300 others, of which so many deliver something today.
+fn mostly_quiet(loud: usize) -> World {
+    let mut world = World::with_campaigns(300, 1_300);
+    for campaign in &mut world.accounts[0].campaigns[300 + loud..] {
+        campaign.last_day = Some(jiff::civil::date(2026, 10, 1));
     }
+    world
+}
+
+#[tokio::test]
+async fn few_rows_of_many_campaigns_are_one_page_a_question() {
+    let api = Api::start(mostly_quiet(100)).await;
+    let page = api.exporter(&many()).await.page_up().await;
+    assert_eq!(page.all("delivered", &[]).len(), 300);
+    let (delivery, conversions) = questions(&api);
+    assert_eq!((delivery.len(), conversions.len()), (1, 1));
+    assert_eq!(ids(&delivery[0]) + ids(&conversions[0]), 0);
+}
+
+#[tokio::test]
+async fn tries_cost_a_sixteenth_and_notice_when_an_ad_account_grows_quiet() {
+    let api = Api::start(mostly_quiet(1_300)).await;
+    let config = config(
+        "interval: 50ms",
+        &format!("ad_accounts: [{{ id: {MANY} }}]"),
+    );
+    let exporter = api.exporter(&config).await;
+    exporter.page_up().await;
+    wait_until("seventeen polls", || questions(&api).1.len() >= 17 * 3).await;
+    let (delivery, conversions) = questions(&api);
+    let tries = delivery.iter().filter(|request| ids(request) == 0).count();
+    // The last poll may be under way, and the next one.
+    let polls = conversions.len().div_ceil(3) + 1;
+    assert!(conversions.iter().all(|request| ids(request) == 100));
+    assert!(
+        (6..=3 * polls.div_ceil(8)).contains(&tries),
+        "{tries} calls of tries in {polls} polls"
+    );
+    api.simulator
+        .update_world(|world| *world = mostly_quiet(100));
+    let before = conversions.len();
+    wait_until("a poll without ids", || {
+        questions(&api).1[before..]
+            .iter()
+            .any(|request| ids(request) == 0)
+    })
+    .await;
+    let polls = questions(&api).1[before..]
+        .iter()
+        .take_while(|request| ids(request) > 0)
+        .count();
+    assert!(polls <= 3 * 9, "noticed after {polls} calls");
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ mod failures;
 mod process;
 mod reliability;
 mod repository;
+mod reserved;
 mod systemd;
 mod version;
 mod web;

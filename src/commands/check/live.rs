@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::app::{self, Asker, Errand};
-use crate::config::{Business, Config};
+use crate::config::{Business, Config, MOST_QUOTA_SHARE};
 use crate::graph::{self, Class, Error, Lessons, NodeKind, TokenFacts};
 use crate::listing::Account;
 use crate::plan::{Plan, Question, Source, Subject};
@@ -20,9 +20,6 @@ const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// A clock that is further off makes ages and proofs wrong.
 const APART: SignedDuration = SignedDuration::from_secs(60);
-
-/// Polls slow down far earlier; these few calls are made to find out why they do.
-const LAST_SHARE: f64 = 0.95;
 
 /// Somebody waits: a source that takes longer than all tries of one call is not waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,7 +47,8 @@ pub(super) async fn check(
     plan: &Plan,
     progress: impl Fn(&str),
 ) -> Result<Live, app::Error> {
-    let errand = Errand::new(config, LAST_SHARE)?;
+    // Polls slow down far earlier; these few calls are made to find out why they do.
+    let errand = Errand::new(config, MOST_QUOTA_SHARE)?;
     let mut inquiry = Inquiry {
         config,
         errand: &errand,
@@ -297,7 +295,7 @@ impl Inquiry<'_> {
         let Some(window) = probe.windows.first() else {
             return Ok(());
         };
-        let queries = probe.queries(window, Question::Delivery, None, None);
+        let queries = probe.queries(window, Question::Delivery, None);
         let asked = self.errand.ask(asker, async |session| {
             for query in queries.iter().flatten() {
                 graph::ask(session, query, &mut Lessons::default(), |_| true).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Scope;
+use super::lane::Scope;
 
 /// How long a refused token or a forbidden source is left alone at first.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);

@@ -1,11 +1,13 @@
 //! When the next request may go.
 //!
 //! Requests in flight are bounded, and shared fairly over businesses; what was throttled or denied
-//! is left alone; quotas are spared before they are spent. `holds` knows who is left alone until
-//! when, `quota` how fast each ad account and app may be asked. Both are arithmetic on instants;
-//! waiting happens here.
+//! is left alone; quotas are spared before they are spent. `lane` names who asks, `holds` knows who
+//! is left alone until when, `quota` how fast each ad account and app may be asked, `permit` what
+//! an answer changes about that. All are arithmetic on instants; waiting happens here.
 
 mod holds;
+mod lane;
+mod permit;
 mod quota;
 
 use std::collections::HashMap;
@@ -16,11 +18,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
 use self::holds::{Holds, Why};
+pub use self::lane::Lane;
+use self::lane::Scope;
+use self::permit::Permit;
 use self::quota::Quotas;
-use super::error::{Class, Error, Scope as ErrorScope};
-use super::usage::Headers;
+use super::error::Error;
 use crate::fault::Reason;
-use crate::row::AccountId;
 
 /// What waits looks again this often: a header may have changed everything.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -49,38 +52,11 @@ pub struct Limits {
     pub concurrency: usize,
     /// Requests a second, over all businesses.
     pub requests_a_second: f64,
-    /// The share of a quota above which requests slow down, 0 to 0.95.
+    /// The share of a quota above which requests slow down, at most
+    /// [`MOST_QUOTA_SHARE`](crate::config::MOST_QUOTA_SHARE).
     pub quota_share: f64,
     /// The longest pause between two attempts at what failed.
     pub backoff_max: Duration,
-}
-
-/// In whose name a request goes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Lane {
-    /// Whose token.
-    pub business: Box<str>,
-    /// The app that the token is of; businesses without a configured one are taken to share one.
-    pub app: Option<Box<str>>,
-    /// The ad account that is asked about, where that is known.
-    pub account: Option<AccountId>,
-    /// The source.
-    pub source: Box<str>,
-}
-
-/// What is left alone, or counted, together.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Scope {
-    /// Every business of one app.
-    App(Option<Box<str>>),
-    /// A business.
-    Business(Box<str>),
-    /// An ad account, whoever asks about it.
-    AdAccount(AccountId),
-    /// Whatever a business asks about before anybody knows in which ad account that is.
-    Unplaced(Box<str>),
-    /// One source of a business.
-    Source(Box<str>, Box<str>),
 }
 
 #[derive(Debug, Default)]
@@ -101,48 +77,11 @@ struct Business {
     unwell: bool,
 }
 
-/// Leave to send one request.
-#[derive(Debug)]
-pub(super) struct Permit<'a> {
-    gate: &'a Gate,
-    lane: &'a Lane,
-    _permits: [Option<OwnedSemaphorePermit>; 3],
-}
-
 /// Whether a request may go.
 enum Verdict {
     Go,
     Wait(Instant),
     Refuse(Error),
-}
-
-impl Lane {
-    /// The lane of an app itself: a business of its own, under a name that no config can give.
-    pub(super) fn of_app(id: &str) -> Self {
-        Self {
-            business: format!("\0app {id}").into(),
-            app: Some(id.into()),
-            account: None,
-            source: Box::default(),
-        }
-    }
-
-    /// Everything that the lane's requests belong to.
-    fn scopes(&self) -> [Scope; 4] {
-        [
-            Scope::App(self.app.clone()),
-            Scope::Business(self.business.clone()),
-            self.account_scope(),
-            Scope::Source(self.business.clone(), self.source.clone()),
-        ]
-    }
-
-    fn account_scope(&self) -> Scope {
-        match &self.account {
-            Some(account) => Scope::AdAccount(account.clone()),
-            None => Scope::Unplaced(self.business.clone()),
-        }
-    }
 }
 
 impl Gate {
@@ -363,50 +302,6 @@ impl State {
     }
 }
 
-impl Permit<'_> {
-    /// The request was answered: what that means for the next ones.
-    pub(super) fn leave(self, error: Option<&Error>, headers: &Headers) {
-        let (lane, now) = (self.lane, Instant::now());
-        self.gate.state(|state| {
-            let unwell = error.is_some_and(|error| error.class == Class::Unavailable);
-            state.business(&lane.business, self.gate.share).unwell = unwell;
-            for (scope, spent) in state.quotas.observe(lane, headers, now) {
-                if spent {
-                    state
-                        .holds
-                        .hold(scope, Why::QuotaSpent, headers.regain, now);
-                } else {
-                    state.holds.spare(&scope);
-                }
-            }
-            match error.map(|error| error.class) {
-                Some(Class::Denied) => {
-                    state.holds.hold(
-                        Scope::Business(lane.business.clone()),
-                        Why::Denied,
-                        None,
-                        now,
-                    );
-                }
-                Some(Class::Throttled(ErrorScope::App)) => {
-                    state.holds.hold(
-                        Scope::App(lane.app.clone()),
-                        Why::Throttled,
-                        headers.regain,
-                        now,
-                    );
-                }
-                Some(Class::Throttled(ErrorScope::AdAccount)) => {
-                    state
-                        .holds
-                        .hold(lane.account_scope(), Why::Throttled, headers.regain, now);
-                }
-                _ => {}
-            }
-        });
-    }
-}
-
 async fn acquire(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
     // No semaphore here is ever closed.
     Arc::clone(semaphore)
@@ -416,197 +311,4 @@ async fn acquire(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Err
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::time::{Instant, timeout};
-
-    use super::{Gate, Lane, Limits};
-    use crate::graph::error::{Class, Error};
-    use crate::graph::usage::Headers;
-    use crate::row::AccountId;
-
-    fn gate() -> Gate {
-        Gate::new(Limits {
-            concurrency: 8,
-            requests_a_second: 1_000_000.0,
-            quota_share: 0.75,
-            backoff_max: Duration::from_secs(900),
-        })
-    }
-
-    fn lane(business: &str, account: &str) -> Lane {
-        Lane {
-            business: business.into(),
-            app: None,
-            account: AccountId::parse(account),
-            source: format!("act_{account}").into(),
-        }
-    }
-
-    fn standard() -> Headers {
-        Headers {
-            tier: Some("standard_access".to_owned()),
-            ..Headers::default()
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_business_has_a_quarter_and_unwell_ones_half_together() {
-        let gate = gate();
-        let lanes: Vec<Lane> = (0..8).map(|n| lane(&format!("business{n}"), "1")).collect();
-        let mut permits = Vec::new();
-        for _ in 0..2 {
-            permits.push(gate.enter(&lanes[0]).await.unwrap());
-        }
-        let third = timeout(Duration::from_secs(60), gate.enter(&lanes[0])).await;
-        assert!(third.is_err(), "a third request of one business waits");
-        let outage = Error::unavailable("gone");
-        for lane in &lanes[1..4] {
-            gate.enter(lane)
-                .await
-                .unwrap()
-                .leave(Some(&outage), &standard());
-        }
-        for lane in &lanes[1..3] {
-            permits.push(gate.enter(lane).await.unwrap());
-            permits.push(gate.enter(lane).await.unwrap());
-        }
-        let fifth = timeout(Duration::from_secs(60), gate.enter(&lanes[3])).await;
-        assert!(
-            fifth.is_err(),
-            "a fifth request of businesses with an outage waits"
-        );
-        let well = timeout(Duration::from_secs(60), gate.enter(&lanes[4])).await;
-        permits.push(well.expect("the others find room").unwrap());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_first_start_is_never_the_cause_of_a_development_block() {
-        let gate = gate();
-        let lanes = [
-            lane("acme", "1"),
-            Lane {
-                account: None,
-                ..lane("acme", "1")
-            },
-        ];
-        let start = Instant::now();
-        let mut starts = Vec::new();
-        for call in 0..200 {
-            let permit = gate
-                .enter(&lanes[usize::from(call % 3 == 0)])
-                .await
-                .unwrap();
-            starts.push(start.elapsed());
-            permit.leave(None, &Headers::default());
-        }
-        for (place, at) in starts.iter().enumerate() {
-            let window = starts[..=place]
-                .iter()
-                .filter(|s| **s + Duration::from_secs(300) > *at);
-            assert!(window.count() <= 50);
-        }
-        assert!(starts[49] < Duration::from_secs(1), "a burst is fine");
-        gate.enter(&lanes[0])
-            .await
-            .unwrap()
-            .leave(None, &standard());
-        let settled = Instant::now();
-        for _ in 0..200 {
-            gate.enter(&lanes[0])
-                .await
-                .unwrap()
-                .leave(None, &standard());
-        }
-        assert!(
-            settled.elapsed() < Duration::from_secs(1),
-            "standard access is not slowed down"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn many_that_wait_for_the_last_place_of_a_quota_do_not_all_take_it() {
-        let gate = Gate::new(Limits {
-            concurrency: 400,
-            ..gate().limits()
-        });
-        let lane = lane("acme", "1");
-        let mut calls = tokio::task::JoinSet::new();
-        let (gate, lane) = (std::sync::Arc::new(gate), std::sync::Arc::new(lane));
-        for _ in 0..90 {
-            let (gate, lane) = (std::sync::Arc::clone(&gate), std::sync::Arc::clone(&lane));
-            calls.spawn(async move {
-                let permit = gate.enter(&lane).await.unwrap();
-                let at = Instant::now();
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                permit.leave(None, &Headers::default());
-                at
-            });
-        }
-        let start = Instant::now();
-        let starts = calls.join_all().await;
-        let burst = starts
-            .iter()
-            .filter(|at| **at < start + Duration::from_secs(299));
-        assert_eq!(burst.count(), 50);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_waited_for_its_turn_is_not_started_after_a_refusal() {
-        let gate = Gate::new(Limits {
-            requests_a_second: 1.0,
-            ..gate().limits()
-        });
-        let lane = lane("acme", "1");
-        let first = gate.enter(&lane).await.unwrap();
-        let refused = async {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            let denied = Error {
-                class: Class::Denied,
-                ..Error::unavailable("190")
-            };
-            first.leave(Some(&denied), &standard());
-        };
-        let (second, ()) = tokio::join!(gate.enter(&lane), refused);
-        assert_eq!(second.unwrap_err().class, Class::Held);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_is_started_after_a_refusal_until_its_pause_is_over() {
-        let gate = gate();
-        let (ours, others) = (lane("acme", "1"), lane("other", "2"));
-        let denied = Error {
-            class: Class::Denied,
-            ..Error::unavailable("190")
-        };
-        gate.enter(&ours)
-            .await
-            .unwrap()
-            .leave(Some(&denied), &standard());
-        assert_eq!(gate.enter(&ours).await.unwrap_err().class, Class::Held);
-        assert_eq!(
-            gate.held_until(&ours),
-            Some(Instant::now() + Duration::from_secs(30))
-        );
-        gate.enter(&others).await.unwrap().leave(None, &standard());
-        gate.admit("acme");
-        gate.enter(&ours).await.unwrap().leave(None, &standard());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn requests_keep_the_pace() {
-        let gate = Gate::new(Limits {
-            requests_a_second: 10.0,
-            concurrency: 100,
-            quota_share: 0.75,
-            backoff_max: Duration::from_secs(900),
-        });
-        let lane = lane("acme", "1");
-        let start = Instant::now();
-        for _ in 0..21 {
-            gate.enter(&lane).await.unwrap().leave(None, &standard());
-        }
-        assert_eq!(start.elapsed().as_secs(), 2);
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Lane, Scope};
+use crate::config::MOST_QUOTA_SHARE;
 use crate::graph::usage::{Headers, Quantity};
 
 /// Of the 60 reads in five minutes that the development tier allows, what is used of them: who
@@ -19,8 +20,8 @@ const DEVELOPMENT_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// The tier without that bucket.
 const STANDARD: &str = "standard_access";
 
-/// Where a quota counts as spent, before the API says so.
-const SPENT: f64 = 0.95;
+/// Where a quota counts as spent, before the API says so: nobody can ask to slow down later.
+const SPENT: f64 = MOST_QUOTA_SHARE;
 
 /// The time between two requests of a scope whose quota is all but spent.
 const SLOWEST: Duration = Duration::from_secs(60);

@@ -5,6 +5,13 @@
 //! and answers, each a head and the rows of one key after another, by key. A frame is its length,
 //! its bytes and their CRC-32. Frames are only ever appended; what a crash left half-written at
 //! the end is cut off. It holds no secret: neither rows nor listings have one.
+//!
+//! It is appended to here; `head` tells frames apart, `scan` finds what an old file holds, and
+//! `rows` reads it again, key by key.
+
+mod head;
+mod rows;
+mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -15,10 +22,13 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use self::head::{ANSWER, Head, LISTING, QUESTION, ROWS};
+pub use self::rows::Keyed;
+use self::rows::Rows;
+use self::scan::scan;
 use super::Refused;
-use super::frames::{At, FRAME_HEAD, framed, read_frame, taken, taken_start};
-use super::kept::{Kept, kept};
-use super::wire::{In, Out};
+use super::frames::{At, framed, read_frame, taken};
+use super::kept::Kept;
 use crate::listing::Listing;
 use crate::plan::{Days, Question};
 use crate::row::Row;
@@ -71,15 +81,6 @@ struct Answer {
     at: u64,
     keys: usize,
     withheld: BTreeSet<Box<str>>,
-}
-
-/// The rows of one key, day by day.
-#[derive(Debug, Default)]
-pub struct Keyed {
-    /// What answered the delivery query.
-    pub delivery: Vec<Row>,
-    /// What answered the conversions query.
-    pub conversions: Vec<Row>,
 }
 
 impl Journal {
@@ -168,7 +169,16 @@ impl Journal {
             listings: BTreeMap::new(),
             answers: BTreeMap::new(),
         };
-        journal.scan()?;
+        let mut from = BufReader::new(At {
+            file: &journal.file,
+            at: journal.end,
+        });
+        let found = scan(&mut from, journal.end)?;
+        (journal.question, journal.listings, journal.end) =
+            (found.question, found.listings, found.end);
+        for (head, first) in found.answers {
+            journal.admit(head, first);
+        }
         // Whatever stands behind its last whole frame was never finished.
         journal.file.set_len(journal.end)?;
         journal.file.seek(SeekFrom::Start(journal.end))?;
@@ -291,18 +301,10 @@ impl Journal {
     /// # Errors
     /// Where it cannot be read.
     pub fn rows(&self, source: usize) -> Result<Rows<'_>, Unusable> {
-        let cursors = self.of(source).map(|(question, _, answer)| {
-            let mut cursor = Cursor {
-                question,
-                from: self.at(answer.at),
-                left: answer.keys,
-                rows: Vec::new(),
-            };
-            cursor.advance().map(|()| cursor)
-        });
-        Ok(Rows {
-            cursors: cursors.collect::<Result<_, _>>()?,
-        })
+        let answers = self.of(source);
+        Rows::merged(
+            answers.map(|(question, _, answer)| (question, self.at(answer.at), answer.keys)),
+        )
     }
 
     fn at(&self, at: u64) -> BufReader<At<'_>> {
@@ -339,185 +341,6 @@ impl Journal {
         };
         let answers = self.answers.entry((head.source, question)).or_default();
         answers.insert(head.days, answer);
-    }
-
-    /// Finds out what there is, up to the first frame that is not whole.
-    fn scan(&mut self) -> Result<(), Unusable> {
-        let mut from = BufReader::new(At {
-            file: &self.file,
-            at: self.end,
-        });
-        let mut at = self.end;
-        let (mut question, mut listings, mut heads) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let mut end = self.end;
-        // An answer whose rows are still to come, where they begin, and how many keys are left.
-        let mut open: Option<(Head, u64, usize)> = None;
-        loop {
-            let frame = match read_frame(&mut from) {
-                Ok(frame) => frame,
-                Err(Unusable::Io(error)) if error.kind() != ErrorKind::UnexpectedEof => {
-                    return Err(error.into());
-                }
-                // Cut off, or the end.
-                Err(_) => break,
-            };
-            let begin = at;
-            at += FRAME_HEAD + frame.len() as u64;
-            let read = match (frame.first(), open.take()) {
-                (Some(&QUESTION), None) => taken(&frame, |from| {
-                    from.byte()?;
-                    question = Kept::take(from)?;
-                    Ok(None)
-                }),
-                (Some(&LISTING), None) => taken_start(&frame, |from| {
-                    from.byte()?;
-                    listings.insert(usize::take(from)?, begin);
-                    Ok(None)
-                }),
-                (Some(&ANSWER), None) => taken(&frame, |from| {
-                    from.byte()?;
-                    let head = Head::take(from)?;
-                    let keys = head.keys;
-                    Ok(Some((head, at, keys)))
-                }),
-                (Some(&ROWS), Some((head, first, left))) => {
-                    Ok(left.checked_sub(1).map(|left| (head, first, left)))
-                }
-                _ => break,
-            };
-            match read {
-                Ok(Some((head, first, 0))) => {
-                    heads.push((head, first));
-                    end = at;
-                }
-                Ok(Some(more)) => open = Some(more),
-                Ok(None) => end = at,
-                Err(_) => break,
-            }
-        }
-        (self.question, self.listings, self.end) = (question, listings, end);
-        for (head, first) in heads {
-            self.admit(head, first);
-        }
-        Ok(())
-    }
-}
-
-/// The rows of one source, merged from all its answers.
-#[derive(Debug)]
-pub struct Rows<'a> {
-    cursors: Vec<Cursor<'a>>,
-}
-
-impl Rows<'_> {
-    /// The rows of the next key, each question's by day; `None` after the last one.
-    ///
-    /// # Errors
-    /// Where they cannot be read.
-    pub fn next(&mut self) -> Result<Option<Keyed>, Unusable> {
-        let keys = self.cursors.iter().filter_map(Cursor::key);
-        let Some(key) = keys.min().map(Box::<str>::from) else {
-            return Ok(None);
-        };
-        let mut keyed = Keyed::default();
-        for cursor in &mut self.cursors {
-            if cursor.key() != Some(&key) {
-                continue;
-            }
-            match cursor.question {
-                Question::Delivery => keyed.delivery.append(&mut cursor.rows),
-                Question::Conversions => keyed.conversions.append(&mut cursor.rows),
-            }
-            cursor.advance()?;
-        }
-        // Days may have been asked for in any order.
-        keyed.delivery.sort_by_key(|row| row.start);
-        keyed.conversions.sort_by_key(|row| row.start);
-        Ok(Some(keyed))
-    }
-}
-
-/// One answer that is being read.
-#[derive(Debug)]
-struct Cursor<'a> {
-    question: Question,
-    from: BufReader<At<'a>>,
-    /// How many keys are still to be read.
-    left: usize,
-    /// The rows of the next key; none after the last one.
-    rows: Vec<Row>,
-}
-
-impl Cursor<'_> {
-    fn key(&self) -> Option<&str> {
-        self.rows.first().map(|row| row.identity.key())
-    }
-
-    fn advance(&mut self) -> Result<(), Unusable> {
-        self.rows.clear();
-        if let Some(left) = self.left.checked_sub(1) {
-            self.left = left;
-            let frame = read_frame(&mut self.from)?;
-            self.rows = taken(&frame, |from| {
-                from.byte()?;
-                Vec::take(from)
-            })
-            .map_err(Unusable::Damaged)?;
-        }
-        Ok(())
-    }
-}
-
-const QUESTION: u8 = 0;
-const LISTING: u8 = 1;
-const ANSWER: u8 = 2;
-const ROWS: u8 = 3;
-
-/// What an answer is to, and what follows.
-struct Head {
-    source: usize,
-    conversions: bool,
-    days: Days,
-    keys: usize,
-    withheld: BTreeSet<Box<str>>,
-}
-
-kept!(Head {
-    source,
-    conversions,
-    days,
-    keys,
-    withheld
-});
-
-impl Head {
-    fn question(&self) -> Question {
-        match self.conversions {
-            true => Question::Conversions,
-            false => Question::Delivery,
-        }
-    }
-}
-
-impl Kept for Days {
-    fn put<'a>(&'a self, to: &mut Out<'a>) {
-        to.signed(self.since().year().into());
-        to.signed(self.since().day_of_year().into());
-        to.count(self.count());
-    }
-
-    fn take(from: &mut In<'_>) -> Result<Self, Refused> {
-        const NO_DAYS: Refused = Refused::Garbled("it holds days that no calendar has");
-        let year = i16::try_from(from.signed()?).map_err(|_| NO_DAYS)?;
-        let day = i16::try_from(from.signed()?).map_err(|_| NO_DAYS)?;
-        let count = usize::take(from)?;
-        let first = jiff::civil::date(0, 1, 1)
-            .with()
-            .year(year)
-            .day_of_year(day);
-        let first = first.build().map_err(|_| NO_DAYS)?;
-        let whole = Self::new(first, jiff::civil::Date::MAX).ok_or(NO_DAYS)?;
-        Ok(whole.split(count).0)
     }
 }
 

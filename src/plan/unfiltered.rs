@@ -10,8 +10,8 @@ use super::{Query, Question, Source, Window};
 use crate::listing::Listing;
 use crate::row::Level;
 
-/// Of so many polls by ids, one tries. A poll asks two questions by ids and a try costs at most as
-/// much as one of them, so that all tries together add a sixteenth.
+/// Of so many polls by ids, the last one tries. A poll asks two questions by ids and a try costs at
+/// most as much as one of them, so that all tries together add a sixteenth.
 const POLLS_A_TRY: u32 = 8;
 
 /// What the polls of a window have learnt of asking it without a filter.
@@ -19,7 +19,7 @@ const POLLS_A_TRY: u32 = 8;
 pub struct Unfiltered {
     /// The calls that it took last; where it was given up, one more than were made.
     calls: Option<usize>,
-    /// Polls that did without it since one last tried, up to the next try.
+    /// Polls that did without it since one last tried.
     without: u32,
 }
 
@@ -64,7 +64,7 @@ impl Unfiltered {
     /// tries does so with its first question, and knows better for the second.
     fn is_tried(self, question: Question, by_ids: usize) -> bool {
         let took_fewer = self.calls.is_some_and(|calls| calls <= by_ids);
-        took_fewer || (question == Question::Delivery && self.without == 0)
+        took_fewer || (question == Question::Delivery && self.without + 1 == POLLS_A_TRY)
     }
 }
 

@@ -5,6 +5,7 @@
 mod figures;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -316,6 +317,11 @@ impl ActionList {
     /// The column of the conversions query for one of `action_types` action types.
     pub fn column(self, action_type: usize, action_types: usize) -> usize {
         self as usize * action_types + action_type
+    }
+
+    /// The columns of the conversions query for `action_types` action types.
+    pub fn columns(self, action_types: usize) -> Range<usize> {
+        self.column(0, action_types)..self.column(action_types, action_types)
     }
 
     /// The API's field.

@@ -1,7 +1,8 @@
 //! The numbers of one row, packed. What a column stands for is not known here.
 
 use std::fmt;
-use std::iter;
+
+use super::short;
 
 /// One number of a row: given, not there, or there and unusable. The three are never mixed up.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,48 +17,71 @@ pub enum Figure {
 
 /// The numbers of one row, one place a column. Once packed they do not change.
 ///
-/// Most columns of most rows are missing, and rows are most of what is held in memory: so the
-/// words are how many columns there are; a bit a column, set where something was said; and of
-/// each of those the two halves of its number.
+/// Rows are most of what is held in memory, most of their columns are missing, and most of their
+/// numbers have few digits. So the words are: how many columns there are; two bits a column, its
+/// [`kind`]; and the numbers, each in one word or two.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Figures(Box<[u32]>);
 
-/// How many columns have their bits in one word.
-const COLUMNS_A_WORD: usize = 32;
+/// What the two bits of a column say. As many of them are set as words are taken behind.
+mod kind {
+    pub(super) const MISSING: u32 = 0b00;
+    /// So rare that its word may stay idle.
+    pub(super) const REJECTED: u32 = 0b01;
+    pub(super) const SHORT: u32 = 0b10;
+    pub(super) const LONG: u32 = 0b11;
+}
 
-/// How many words a number takes.
-const WORDS_A_NUMBER: usize = 2;
+/// How many columns have their kinds in one word.
+const KINDS_A_WORD: usize = 16;
 
 impl Figures {
     /// Packs a row, column by column. A number that is not finite is rejected.
     pub fn pack(row: &[Figure]) -> Self {
         let columns = u32::try_from(row.len()).unwrap_or(u32::MAX);
-        let masks = row.chunks(COLUMNS_A_WORD).map(|columns| {
-            let said = columns.iter().rev().map(|figure| number(*figure).is_some());
-            said.fold(0, |mask, said| mask << 1 | u32::from(said))
-        });
-        let numbers = row.iter().filter_map(|figure| number(*figure));
-        // As long as it stays, so that nothing is moved to make it shorter.
-        let length = 1 + masks.len() + WORDS_A_NUMBER * numbers.clone().count();
-        let mut words = Vec::with_capacity(length);
-        words.push(columns);
-        words.extend(masks);
-        words.extend(numbers.flat_map(halves));
-        Self(words.into())
+        let kinds = row.len().div_ceil(KINDS_A_WORD);
+        let mut words = Vec::with_capacity(1 + kinds + 2 * row.len());
+        words.resize(1 + kinds, 0);
+        words[0] = columns;
+        for (column, figure) in row.iter().enumerate() {
+            let kind = match *figure {
+                Figure::Missing => kind::MISSING,
+                Figure::Given(number) if number.is_finite() => match short::of(number) {
+                    Some(short) => {
+                        words.push(short);
+                        kind::SHORT
+                    }
+                    None => {
+                        words.extend(halves(number));
+                        kind::LONG
+                    }
+                },
+                Figure::Given(_) | Figure::Rejected => {
+                    words.push(0);
+                    kind::REJECTED
+                }
+            };
+            words[1 + column / KINDS_A_WORD] |= kind << (column % KINDS_A_WORD * 2);
+        }
+        // Copied and not cut to its length: what is cut off would stay as a hole beside each row.
+        Self(words.as_slice().into())
     }
 
     /// The figure of a column; missing where there is no such column.
     pub fn get(&self, column: usize) -> Figure {
-        let (masks, numbers) = self.0[1..].split_at(self.columns().div_ceil(COLUMNS_A_WORD));
-        let (word, bit) = (column / COLUMNS_A_WORD, column % COLUMNS_A_WORD);
-        let Some(mask) = masks.get(word).filter(|mask| *mask >> bit & 1 == 1) else {
-            return Figure::Missing;
+        let (kinds, numbers) = self.0[1..].split_at(self.columns().div_ceil(KINDS_A_WORD));
+        let (word, shift) = (column / KINDS_A_WORD, column % KINDS_A_WORD * 2);
+        let here = kinds.get(word).copied().unwrap_or_default();
+        let at = || {
+            let before = kinds[..word].iter().map(|kinds| kinds.count_ones());
+            (before.sum::<u32>() + (here & !(u32::MAX << shift)).count_ones()) as usize
         };
-        let before = masks[..word].iter().copied();
-        let before = before.chain(iter::once(mask & !(u32::MAX << bit)));
-        let place: u32 = before.map(u32::count_ones).sum();
-        let at = place as usize * WORDS_A_NUMBER;
-        figure(numbers[at], numbers[at + 1])
+        match here >> shift & 0b11 {
+            kind::SHORT => Figure::Given(short::number(numbers[at()])),
+            kind::LONG => Figure::Given(whole([numbers[at()], numbers[at() + 1]])),
+            kind::REJECTED => Figure::Rejected,
+            _ => Figure::Missing,
+        }
     }
 
     /// Every figure, column by column.
@@ -77,16 +101,8 @@ impl fmt::Debug for Figures {
     }
 }
 
-/// The number that stands for a figure where one has to: none that is given is infinite.
-fn number(figure: Figure) -> Option<f64> {
-    match figure {
-        Figure::Missing => None,
-        Figure::Given(number) if number.is_finite() => Some(number),
-        Figure::Given(_) | Figure::Rejected => Some(f64::INFINITY),
-    }
-}
-
-fn halves(number: f64) -> [u32; WORDS_A_NUMBER] {
+/// A number in two words.
+fn halves(number: f64) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
     [
         u32::from_le_bytes([a, b, c, d]),
@@ -94,12 +110,9 @@ fn halves(number: f64) -> [u32; WORDS_A_NUMBER] {
     ]
 }
 
-fn figure(low: u32, high: u32) -> Figure {
-    let number = f64::from_bits(u64::from(high) << 32 | u64::from(low));
-    match number.is_finite() {
-        true => Figure::Given(number),
-        false => Figure::Rejected,
-    }
+/// The number that was made two words.
+fn whole([low, high]: [u32; 2]) -> f64 {
+    f64::from_bits(u64::from(high) << 32 | u64::from(low))
 }
 
 #[cfg(test)]
@@ -114,7 +127,8 @@ mod tests {
             Just(Figure::Missing),
             Just(Figure::Rejected),
             Just(Figure::Given(-0.0)),
-            proptest::num::f64::NORMAL.prop_map(Figure::Given),
+            (-500_000_000_i32..500_000_000, 0..20)
+                .prop_map(|(digits, power)| Figure::Given(f64::from(digits) / 10_f64.powi(power))),
             proptest::num::f64::ANY
                 .prop_filter("it is given", |number| number.is_finite())
                 .prop_map(Figure::Given),
@@ -151,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_takes_a_bit() {
-        let mut row = vec![Figure::Missing; 64];
-        assert_eq!(Figures::pack(&row).0.len(), 3);
-        row[40] = Figure::Given(0.5);
-        assert_eq!(Figures::pack(&row).0.len(), 5);
+    fn only_what_is_given_takes_words() {
+        let length = |figure| Figures::pack(&[Figure::Missing, figure]).0.len();
+        let nothing = length(Figure::Missing);
+        assert_eq!(length(Figure::Given(12.34)), nothing + 1);
+        assert_eq!(length(Figure::Given(1.0 / 3.0)), nothing + 2);
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here knows how Meta spells them in JSON, or Prometheus on a page.
 
 mod figures;
+mod short;
 
 use std::fmt;
 use std::ops::Range;

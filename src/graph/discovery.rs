@@ -295,11 +295,14 @@ fn listing(
     at: Timestamp,
     account: Account,
     mut campaigns: Vec<Campaign>,
-    others: Vec<ObjectId>,
+    mut others: Vec<ObjectId>,
     level: Level,
     parts: Parts,
     listed: usize,
 ) -> Listing {
+    // Kept for an hour, without the room to grow that nobody needs any more.
+    campaigns.shrink_to_fit();
+    others.shrink_to_fit();
     let rows = match (level, parts.complete) {
         (Level::Account, _) => 1,
         (Level::Campaign, _) => listed,
@@ -315,6 +318,7 @@ fn listing(
     let mut members = members(&account, &campaigns, level, &parts);
     members.sort_by(|a, b| a.identity.key().cmp(b.identity.key()));
     members.dedup_by(|a, b| a.identity.key() == b.identity.key());
+    members.shrink_to_fit();
     Listing {
         at,
         account,

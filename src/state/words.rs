@@ -220,22 +220,18 @@ impl Kept for Figures {
 
     fn take(from: &mut In<'_>) -> Result<Self, Refused> {
         let columns = usize::take(from)?;
-        from.afford(columns.saturating_mul(size_of::<f64>()))?;
+        from.afford(columns.saturating_mul(size_of::<Figure>()))?;
         let tags = from.block(columns.div_ceil(4))?;
-        let mut figures = Self::missing(columns);
-        for column in 0..columns {
+        let figures = (0..columns).map(|column| {
             let tag = tags[column / 4] >> (column % 4 * 2) & 0b11;
-            figures.set(
-                column,
-                match tag {
-                    MISSING => Figure::Missing,
-                    REJECTED => Figure::Rejected,
-                    GIVEN => Figure::Given(Kept::take(from)?),
-                    _ => return Err(Refused::Garbled("it holds a figure of no kind")),
-                },
-            );
-        }
-        Ok(figures)
+            match tag {
+                MISSING => Ok(Figure::Missing),
+                REJECTED => Ok(Figure::Rejected),
+                GIVEN => f64::take(from).map(Figure::Given),
+                _ => Err(Refused::Garbled("it holds a figure of no kind")),
+            }
+        });
+        Ok(Self::pack(&figures.collect::<Result<Vec<_>, _>>()?))
     }
 }
 

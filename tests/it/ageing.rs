@@ -17,15 +17,15 @@ use crate::page::Page;
 type Heards = (Option<u32>, Option<u32>);
 
 fn rows(columns: usize, number: u32) -> Vec<Row> {
-    let mut figures = Figures::zero(columns);
-    figures.set(Scalar::Delivered.column(), Figure::Given(number.into()));
+    let mut figures = vec![Figure::Given(0.0); columns];
+    figures[Scalar::Delivered.column()] = Figure::Given(number.into());
     vec![Row {
         identity: Arc::new(identity("7", "Spring")),
         start: RANGE.0,
         stop: RANGE.1,
         has_actions: true,
         mixed_attribution: false,
-        figures,
+        figures: Figures::pack(&figures),
     }]
 }
 

@@ -37,9 +37,7 @@ fn days(since: Date, until: Date) -> Days {
 }
 
 fn row(campaign: &str, day: Date, number: f64) -> Row {
-    let mut figures = Figures::missing(3);
-    figures.set(0, Figure::Given(number));
-    figures.set(2, Figure::Rejected);
+    let figures = [Figure::Given(number), Figure::Missing, Figure::Rejected];
     Row {
         identity: Arc::new(Identity {
             account: AccountId::parse("1").unwrap(),
@@ -55,7 +53,7 @@ fn row(campaign: &str, day: Date, number: f64) -> Row {
         stop: day,
         has_actions: true,
         mixed_attribution: false,
-        figures,
+        figures: Figures::pack(&figures),
     }
 }
 

@@ -79,17 +79,13 @@ impl Row {
     }
 
     fn build(&self, campaign: &str) -> row::Row {
-        let mut figures = Figures::missing(self.figures.len());
-        for (column, figure) in self.figures.iter().enumerate() {
-            figures.set(column, *figure);
-        }
         row::Row {
             identity: Arc::new(identity(campaign, campaign)),
             start: RANGE.0,
             stop: RANGE.1,
             has_actions: self.has_actions(),
             mixed_attribution: self.mixed,
-            figures,
+            figures: Figures::pack(&self.figures),
         }
     }
 }

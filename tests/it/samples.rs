@@ -39,17 +39,17 @@ pub(crate) fn sample() -> (Plan, Snapshot) {
         adset: None,
         ad: None,
     });
-    let mut figures = Figures::missing(8);
-    figures.set(0, Figure::Given(1234.0));
-    figures.set(2, Figure::Given(12.34));
-    figures.set(7, Figure::Rejected);
+    let mut figures = [Figure::Missing; 8];
+    figures[0] = Figure::Given(1234.0);
+    figures[2] = Figure::Given(12.34);
+    figures[7] = Figure::Rejected;
     let row = Row {
         identity: Arc::clone(&identity),
         start: Date::constant(2026, 3, 1),
         stop: Date::constant(2026, 5, 31),
         has_actions: true,
         mixed_attribution: false,
-        figures,
+        figures: Figures::pack(&figures),
     };
     let time = Timestamp::from_second(1_780_000_000).expect("it is in range");
     let answer = Arc::new(Answer {
@@ -214,13 +214,7 @@ fn figure() -> impl Strategy<Value = Figure> {
 }
 
 fn figures(width: usize) -> impl Strategy<Value = Figures> {
-    vec(figure(), width).prop_map(|all| {
-        let mut figures = Figures::missing(all.len());
-        for (column, figure) in all.into_iter().enumerate() {
-            figures.set(column, figure);
-        }
-        figures
-    })
+    vec(figure(), width).prop_map(|figures| Figures::pack(&figures))
 }
 
 fn row(identities: Vec<Arc<Identity>>, width: usize) -> impl Strategy<Value = Row> {

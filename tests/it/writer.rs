@@ -18,20 +18,17 @@ use crate::page::Page;
 fn page(campaigns: &[(String, f64)]) -> String {
     let listed = campaigns.iter().enumerate();
     let listed = listed.map(|(place, (name, _))| (place.to_string(), name.as_str(), true));
-    let rows = campaigns.iter().enumerate().map(|(place, (name, number))| {
-        let mut figures = Figures::missing(Scalar::ALL.len());
-        for scalar in Scalar::ALL {
-            figures.set(scalar.column(), Figure::Given(*number));
-        }
-        Row {
+    let rows = campaigns
+        .iter()
+        .enumerate()
+        .map(|(place, (name, number))| Row {
             identity: Arc::new(identity(&place.to_string(), name)),
             start: RANGE.0,
             stop: RANGE.1,
             has_actions: false,
             mixed_attribution: false,
-            figures,
-        }
-    });
+            figures: Figures::pack(&[Figure::Given(*number); Scalar::ALL.len()]),
+        });
     let polled = Polled {
         listing: Some(Arc::new(listing(listed))),
         delivery: Heard {

@@ -8,13 +8,13 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{Cell, count};
-use crate::row::{ActionList, Figure, Figures, Kind};
+use crate::row::{ActionList, Figure, Kind};
 
 /// One of the lists of actions; says whether there was one.
 pub(super) struct ActionsSeed<'a> {
     pub(super) list: ActionList,
     pub(super) action_types: &'a [String],
-    pub(super) figures: &'a mut Figures,
+    pub(super) figures: &'a mut [Figure],
     pub(super) rejected: &'a mut BTreeMap<String, u64>,
 }
 
@@ -22,10 +22,7 @@ impl ActionsSeed<'_> {
     /// Nothing in the list can be believed.
     fn misplaced(self) -> bool {
         count(self.rejected, self.list.field());
-        for place in 0..self.action_types.len() {
-            let column = self.list.column(place, self.action_types.len());
-            self.figures.set(column, Figure::Rejected);
-        }
+        self.figures[self.list.columns(self.action_types.len())].fill(Figure::Rejected);
         true
     }
 }
@@ -92,8 +89,7 @@ impl<'de> Visitor<'de> for ActionsSeed<'_> {
                 if figure == Figure::Rejected {
                     count(self.rejected, self.list.field());
                 }
-                self.figures
-                    .set(self.list.column(place, self.action_types.len()), figure);
+                self.figures[self.list.column(place, self.action_types.len())] = figure;
             }
         }
         Ok(true)

@@ -80,8 +80,9 @@ pub(super) fn read(body: &[u8], query: &Query, dropped: &[String]) -> Result<Pag
 struct Reader<'a> {
     query: &'a Query,
     columns: Vec<(&'a str, Kind)>,
-    /// Columns that cannot be known, since they were not asked for.
-    unknown: Vec<usize>,
+    /// What is known of a row before it is read: all is missing, but for columns that were not
+    /// asked for, of which nothing can be known.
+    unread: Vec<Figure>,
 }
 
 /// What a row's key stands for.
@@ -109,19 +110,18 @@ impl<'a> Reader<'a> {
             Question::Delivery => query.columns.delivery().collect(),
             Question::Conversions => Vec::new(),
         };
-        let action_types = query.columns.action_types.len();
-        let unknown = match query.question {
-            Question::Delivery => Vec::new(),
-            Question::Conversions => ActionList::ALL
-                .into_iter()
-                .filter(|list| dropped.iter().any(|field| field == list.field()))
-                .flat_map(|list| (0..action_types).map(move |at| list.column(at, action_types)))
-                .collect(),
-        };
+        let mut unread = vec![Figure::Missing; query.columns.width(query.question)];
+        if query.question == Question::Conversions {
+            let action_types = query.columns.action_types.len();
+            let lists = ActionList::ALL.into_iter();
+            for list in lists.filter(|list| dropped.iter().any(|field| field == list.field())) {
+                unread[list.columns(action_types)].fill(Figure::Rejected);
+            }
+        }
         Self {
             query,
             columns,
-            unknown,
+            unread,
         }
     }
 
@@ -147,14 +147,6 @@ impl<'a> Reader<'a> {
             }
             _ => Slot::Ignored,
         }
-    }
-
-    fn figures(&self) -> Figures {
-        let mut figures = Figures::missing(self.query.columns.width(self.query.question));
-        for column in &self.unknown {
-            figures.set(*column, Figure::Rejected);
-        }
-        figures
     }
 }
 
@@ -284,7 +276,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let Self(reader, rejected) = self;
         let mut parts = Parts::default();
-        let mut figures = reader.figures();
+        let mut figures = reader.unread.clone();
         let mut has_actions = false;
         while let Some(slot) = map.next_key_seed(SlotSeed(reader))? {
             match slot {
@@ -295,7 +287,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
                     if figure == Figure::Rejected {
                         count(rejected, field);
                     }
-                    figures.set(column, figure);
+                    figures[column] = figure;
                 }
                 Slot::List(list) => {
                     let seed = ActionsSeed {
@@ -322,7 +314,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
             stop,
             has_actions,
             mixed_attribution,
-            figures,
+            figures: Figures::pack(&figures),
         })
     }
 }

@@ -72,16 +72,15 @@ proptest! {
             });
             days.iter().map(|(day, spent)| {
                 let start = date(2026, 1, 1) + day.days();
-                let mut figures = Figures::missing(Scalar::ALL.len());
-                let figure = spent.map_or(Figure::Missing, Figure::Given);
-                figures.set(Scalar::Spend.column(), figure);
+                let mut figures = [Figure::Missing; Scalar::ALL.len()];
+                figures[Scalar::Spend.column()] = spent.map_or(Figure::Missing, Figure::Given);
                 Row {
                     identity: Arc::clone(&identity),
                     start,
                     stop: start,
                     has_actions: false,
                     mixed_attribution: false,
-                    figures,
+                    figures: Figures::pack(&figures),
                 }
             }).collect()
         }).collect();

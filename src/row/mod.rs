@@ -2,10 +2,16 @@
 //!
 //! Nothing here knows how Meta spells them in JSON, or Prometheus on a page.
 
+mod figures;
+mod short;
+
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::civil::Date;
+
+pub use self::figures::{Figure, Figures};
 
 /// An ad account's id: the digits that follow `act_`. Never a number: ids pass 2^53.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -178,59 +184,6 @@ pub const ACTION_TYPES: [&str; 10] = [
     "offsite_conversion.fb_pixel_lead",
 ];
 
-/// One number of a row: given, not there, or there and unusable. The three are never mixed up.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Figure {
-    /// A finite number.
-    Given(f64),
-    /// The API did not mention it.
-    Missing,
-    /// The API said something that is no finite number.
-    Rejected,
-}
-
-/// The numbers of one row, one place a column, eight bytes each.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Figures(Box<[f64]>);
-
-impl Figures {
-    /// All missing, `columns` of them.
-    pub fn missing(columns: usize) -> Self {
-        Self(vec![f64::NAN; columns].into())
-    }
-
-    /// All zero, `columns` of them.
-    pub fn zero(columns: usize) -> Self {
-        Self(vec![0.0; columns].into())
-    }
-
-    /// The figure of a column; missing where there is no such column.
-    pub fn get(&self, column: usize) -> Figure {
-        match self.0.get(column) {
-            Some(number) if number.is_finite() => Figure::Given(*number),
-            Some(number) if number.is_infinite() => Figure::Rejected,
-            _ => Figure::Missing,
-        }
-    }
-
-    /// Every figure, column by column.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Figure> {
-        (0..self.0.len()).map(|column| self.get(column))
-    }
-
-    /// Puts a figure into a column; a column that does not exist is ignored.
-    pub fn set(&mut self, column: usize, figure: Figure) {
-        // No given number is ever NaN or infinite, so those two can stand for the other cases.
-        if let Some(place) = self.0.get_mut(column) {
-            *place = match figure {
-                Figure::Given(number) if number.is_finite() => number,
-                Figure::Missing => f64::NAN,
-                Figure::Given(_) | Figure::Rejected => f64::INFINITY,
-            };
-        }
-    }
-}
-
 /// An id with the name that people know it by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Named {
@@ -365,6 +318,11 @@ impl ActionList {
     /// The column of the conversions query for one of `action_types` action types.
     pub fn column(self, action_type: usize, action_types: usize) -> usize {
         self as usize * action_types + action_type
+    }
+
+    /// The columns of the conversions query for `action_types` action types.
+    pub fn columns(self, action_types: usize) -> Range<usize> {
+        self.column(0, action_types)..self.column(action_types, action_types)
     }
 
     /// The API's field.

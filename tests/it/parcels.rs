@@ -93,15 +93,15 @@ impl Event {
 }
 
 fn row(place: usize, number: u32) -> Row {
-    let mut figures = Figures::missing(6);
-    figures.set(0, Figure::Given(f64::from(number)));
+    let mut figures = [Figure::Missing; 8];
+    figures[0] = Figure::Given(f64::from(number));
     Row {
         identity: Arc::new(identity(&format!("{place:05}"), "Sale")),
         start: RANGE.0,
         stop: RANGE.1,
         has_actions: true,
         mixed_attribution: place.is_multiple_of(7),
-        figures,
+        figures: Figures::pack(&figures),
     }
 }
 

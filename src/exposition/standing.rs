@@ -99,8 +99,9 @@ impl Own {
         let families = match gathered.take() {
             Some((at, families)) if fresh(&at) => gathered.insert((at, families)),
             _ => {
-                let families = [self.few.gather(), self.many.gather()].concat();
-                gathered.insert((now, families.into()))
+                let registries = [&self.few].into_iter().chain(self.many.values());
+                let families = registries.flat_map(|registry| registry.gather());
+                gathered.insert((now, families.collect()))
             }
         };
         let families = Arc::clone(&families.1);
@@ -125,16 +126,20 @@ const GATHERED_ANEW: SignedDuration = SignedDuration::from_secs(1);
 
 const BUSINESS: &str = "business";
 
-/// Families as text. Nothing but one that breaks the format can make it fail, and then the page
-/// does without.
+/// Families as text.
 pub(super) fn encoded(families: &[MetricFamily]) -> String {
     let mut text = String::new();
-    match TextEncoder::new().encode_utf8(families, &mut text) {
-        Ok(()) => text,
-        Err(error) => {
-            tracing::error!(%error, "own metrics cannot be encoded");
-            String::new()
-        }
+    encode(families, &mut text);
+    text
+}
+
+/// The same, after what is there already. Nothing but a family that breaks the format can make it
+/// fail, and then the page does without.
+pub(super) fn encode(families: &[MetricFamily], text: &mut String) {
+    let length = text.len();
+    if let Err(error) = TextEncoder::new().encode_utf8(families, text) {
+        tracing::error!(%error, "own metrics cannot be encoded");
+        text.truncate(length);
     }
 }
 

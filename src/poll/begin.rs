@@ -1,11 +1,11 @@
 //! How a poll begins: what is due is queued, and started one at a time a source.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::agenda::Slot;
 use super::crank::{Crank, Running};
 use super::turn::{Task, Turn};
 use super::{clock, report};
@@ -16,43 +16,24 @@ impl Crank {
     /// Starts what is due, the first source of each business before the second of any.
     pub(super) fn start_due(&mut self) {
         let now = Instant::now();
-        for place in self.in_turn() {
-            for window in 0..self.sources[place].windows.len() {
-                if self.sources[place].windows[window].due <= now {
-                    self.due(place, window, now);
-                }
-            }
-            self.start_next(place);
+        let mut slots = self.agenda.due_by(now);
+        slots.sort_unstable_by_key(|slot| (self.sources[slot.place].nth, *slot));
+        for slot in slots {
+            self.due(slot, now);
+            self.start_next(slot.place);
         }
-    }
-
-    /// The places of all sources, business by business in turn.
-    fn in_turn(&self) -> Vec<usize> {
-        let mut nth: HashMap<&str, usize> = HashMap::new();
-        let mut places: Vec<(usize, usize)> = Vec::with_capacity(self.sources.len());
-        for (place, known) in self.snapshot.sources.iter().enumerate() {
-            let nth = nth.entry(known.source.business.as_ref()).or_default();
-            places.push((*nth, place));
-            *nth += 1;
-        }
-        places.sort_unstable();
-        places.into_iter().map(|(_, place)| place).collect()
     }
 
     /// A source and window is due: queues it, unless it is left alone or still busy.
-    fn due(&mut self, place: usize, window: usize, now: Instant) {
+    fn due(&mut self, slot: Slot, now: Instant) {
+        let Slot { place, window } = slot;
         if let Some(until) = self.gate.held_until(&self.lane(place)) {
-            self.sources[place].windows[window].due = until;
-            return;
+            return self.appoint(slot, until);
         }
         let usual = self.usual(place, window);
-        let busy = self
-            .tasks
-            .values()
-            .any(|task| (task.place, task.window) == (place, window));
+        self.appoint(slot, usual);
         let source = &mut self.sources[place];
-        source.windows[window].due = usual;
-        if busy || source.queue.contains(&window) {
+        if source.running == Some(window) || source.queue.contains(&window) {
             self.settings
                 .own
                 .skipped(&self.snapshot.sources[place].source.business);
@@ -63,15 +44,16 @@ impl Crank {
     }
 
     pub(super) fn start_next(&mut self, place: usize) {
-        if self.sources[place].running {
+        if self.sources[place].running.is_some() {
             return;
         }
         let Some(window) = self.sources[place].queue.pop_front() else {
             return;
         };
+        let slot = Slot { place, window };
         // What was queued before a refusal is not asked after it.
         if let Some(until) = self.gate.held_until(&self.lane(place)) {
-            self.sources[place].windows[window].due = until;
+            self.appoint(slot, until);
             return self.start_next(place);
         }
         let known = Arc::clone(&self.snapshot.sources[place]);
@@ -81,8 +63,8 @@ impl Crank {
         let credentials = match business.credentials() {
             Ok(credentials) => credentials,
             Err(complaint) => {
-                self.without_token(place, window, complaint);
-                return;
+                self.without_token(slot, complaint);
+                return self.start_next(place);
             }
         };
         let now = clock::now();
@@ -96,7 +78,7 @@ impl Crank {
                 .spawn(self.inspect(place, app, credentials.clone()));
         }
         let source = &mut self.sources[place];
-        source.running = true;
+        source.running = Some(window);
         let task = Task {
             source: Arc::clone(&known.source),
             window,
@@ -107,8 +89,7 @@ impl Crank {
         };
         let abort = self.running.spawn(self.poll(place, task, credentials));
         let running = Running {
-            place,
-            window,
+            slot,
             abort: abort.clone(),
         };
         self.tasks.insert(abort.id(), running);

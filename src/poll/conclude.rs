@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 
+use super::agenda::Slot;
 use super::crank::{Crank, Running, at, today};
 use super::turn::Turn;
 use super::{clock, report, schedule};
@@ -32,11 +33,14 @@ impl Crank {
     pub(super) fn absorb(&mut self, ended: Result<(Id, Turn), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         // A task that nobody remembers polled a source that a reload took away.
-        let Some(Running { place, window, .. }) = self.tasks.remove(&id) else {
+        let Some(Running { slot, .. }) = self.tasks.remove(&id) else {
             self.forget_gone();
             return;
         };
-        self.sources[place].running = false;
+        let Slot { place, window } = slot;
+        self.sources[place].running = None;
+        // What was shown while it was polled is so no longer.
+        self.watch.moved.insert(place);
         match ended {
             Ok((_, turn)) => self.take(place, turn),
             Err(error) if error.is_panic() => {
@@ -138,7 +142,7 @@ impl Crank {
             0
         };
         let interval = known.source.windows[window].interval(today());
-        state.due = match fault.as_ref().map(|fault| fault.reason) {
+        let due = match fault.as_ref().map(|fault| fault.reason) {
             None => usual,
             Some(Reason::Throttled | Reason::Denied | Reason::Forbidden) => {
                 // As soon as it is no longer left alone.
@@ -148,22 +152,23 @@ impl Crank {
                 now + schedule::backoff(state.failures, interval, self.polling.backoff_max)
             }
         };
-        let due = state.due;
+        self.appoint(Slot { place, window }, due);
         let mut next = known.advance(polled);
         next.held_until = held.map(at);
         if let Some(state) = next.windows.get_mut(window) {
             state.next_poll = Some(at(due));
             state.stale_after = next.source.windows[window].stale_after(today());
         }
+        self.watch.ages(&next);
         let before = Arc::clone(&self.snapshot);
         self.publish(before.replace(place, next));
         let warned = &mut self.sources[place].withheld;
         report::news(&before, &self.snapshot, place, window, warned);
-        self.look_at_holds();
     }
 
     /// There is no token to ask with.
-    pub(super) fn without_token(&mut self, place: usize, window: usize, complaint: String) {
+    pub(super) fn without_token(&mut self, slot: Slot, complaint: String) {
+        let Slot { place, window } = slot;
         let business = self.snapshot.sources[place].source.business.clone();
         self.settings.own.token_valid(&business, false);
         self.gate.deny(&business);

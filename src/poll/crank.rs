@@ -1,7 +1,8 @@
 //! The crank itself: one task that owns everything that changes, and what turns it.
 //!
 //! How a poll begins stands in `begin`, how it ends in `conclude`, what happens in between in
-//! `watch`, and another config in `reload`.
+//! `watch`, and another config in `reload`. A turn costs what changed: of a source that nothing
+//! happened to, a pointer is copied, and once a second `watch` looks at it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;
@@ -16,9 +17,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use super::agenda::{Agenda, Slot};
 use super::business::Business;
 use super::reload::account;
 use super::turn::Turn;
+use super::watch::Watch;
 use super::{clock, schedule};
 use crate::beat::Beat;
 use crate::config::{self, Config, Polling};
@@ -77,6 +80,7 @@ pub struct Crank {
     pub(super) gate: Arc<Gate>,
     pub(super) businesses: BTreeMap<Box<str>, Business>,
     pub(super) sources: Vec<Source>,
+    pub(super) agenda: Agenda,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) running: JoinSet<Turn>,
     /// Questions about tokens, which no poll waits for: they only decorate.
@@ -85,14 +89,13 @@ pub struct Crank {
     pub(super) tasks: HashMap<Id, Running>,
     /// What a reload took away, while polls of it may still have a last word.
     pub(super) gone: BTreeSet<(Box<str>, Option<AccountId>)>,
-    pub(super) next_look: Instant,
+    pub(super) watch: Watch,
 }
 
 /// A poll under way.
 #[derive(Debug)]
 pub(super) struct Running {
-    pub(super) place: usize,
-    pub(super) window: usize,
+    pub(super) slot: Slot,
     pub(super) abort: AbortHandle,
 }
 
@@ -107,13 +110,15 @@ pub(super) struct Source {
     pub(super) withheld: BTreeSet<Box<str>>,
     /// Windows that are due, while another one is being polled.
     pub(super) queue: VecDeque<usize>,
-    pub(super) running: bool,
+    /// The window that is being polled.
+    pub(super) running: Option<usize>,
+    /// How many sources of its business stand before it.
+    pub(super) nth: usize,
     pub(super) windows: Vec<Window>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Window {
-    pub(super) due: Instant,
     pub(super) failures: u32,
     pub(super) unfiltered: Unfiltered,
 }
@@ -128,12 +133,13 @@ impl Crank {
             gate: Arc::new(Gate::new(limits(config, plan))),
             businesses: BTreeMap::new(),
             sources: Vec::new(),
+            agenda: Agenda::default(),
+            watch: Watch::of(&snapshot),
             snapshot,
             running: JoinSet::new(),
             inspections: JoinSet::new(),
             tasks: HashMap::new(),
             gone: BTreeSet::new(),
-            next_look: Instant::now(),
             settings,
         };
         for business in polled(config, plan) {
@@ -141,9 +147,11 @@ impl Crank {
                 .businesses
                 .insert(business.name.as_str().into(), Business::new(business));
         }
-        crank.sources = (0..plan.sources.len())
-            .map(|place| crank.new_source(place))
-            .collect();
+        for place in 0..plan.sources.len() {
+            crank.agenda.add(crank.first_dues(place));
+            crank.sources.push(crank.new_source(place));
+        }
+        crank.arrange();
         crank.resume_holds();
         crank.count_sources(plan);
         // The schedule stands on the first page.
@@ -170,8 +178,8 @@ impl Crank {
             }
             self.withdraw();
             self.look_at_tokens();
-            self.look_at_holds();
             self.start_due();
+            self.look_at_holds();
         }
     }
 
@@ -179,6 +187,7 @@ impl Crank {
     pub async fn run_once(mut self) -> Arc<Snapshot> {
         while self.snapshot.sources.iter().any(|known| !known.is_tried()) {
             self.start_due();
+            self.look_at_holds();
             match self.running.join_next_with_id().await {
                 Some(ended) => self.absorb(ended),
                 None => break,
@@ -192,14 +201,8 @@ impl Crank {
 
     fn wake(&self) -> Instant {
         let now = Instant::now();
-        let due = self
-            .sources
-            .iter()
-            .flat_map(|source| &source.windows)
-            .map(|window| window.due)
-            .min();
-        let stale = self.snapshot.next_withdrawal().map(|at| now + until(at));
-        [due, stale, Some(now + BEAT)]
+        let stale = self.watch.stale.map(|at| now + until(at));
+        [self.agenda.next(), stale, Some(now + BEAT)]
             .into_iter()
             .flatten()
             .min()
@@ -213,8 +216,15 @@ impl Crank {
             .send_replace(Arc::clone(&self.snapshot));
     }
 
-    /// A source that is due at once where nothing is known of it, and in its turn otherwise.
-    pub(super) fn new_source(&self, place: usize) -> Source {
+    /// That window is due then, which is to be shown.
+    pub(super) fn appoint(&mut self, slot: Slot, due: Instant) {
+        self.agenda.move_to(slot, due);
+        self.watch.moved.insert(slot.place);
+    }
+
+    /// When the windows of a source are due that is new here: at once where nothing is known of
+    /// them, and in their turn otherwise.
+    pub(super) fn first_dues(&self, place: usize) -> Vec<Instant> {
         let now = Instant::now();
         let known = &self.snapshot.sources[place];
         let due = |window: usize| {
@@ -237,20 +247,32 @@ impl Crank {
                 }
             }
         };
-        let windows = (0..known.windows.len()).map(|window| Window {
-            due: due(window),
-            failures: 0,
-            unfiltered: Unfiltered::default(),
-        });
+        (0..known.windows.len()).map(due).collect()
+    }
+
+    /// A source of which no more is known than the snapshot says.
+    pub(super) fn new_source(&self, place: usize) -> Source {
+        let known = &self.snapshot.sources[place];
         Source {
             discover_at: known
                 .listing
                 .as_ref()
                 .filter(|listing| !known.source.wants_other_facts(listing))
                 .map(|listing| listing.at + self.polling.discovery_interval),
-            windows: windows.collect(),
+            windows: known.windows.iter().map(|_| Window::default()).collect(),
             ..Source::default()
         }
+    }
+
+    /// To be called when the sources are other ones: each learns its turn, and all are looked at.
+    pub(super) fn arrange(&mut self) {
+        let same = |a: &Arc<Known>, b: &Arc<Known>| a.source.business == b.source.business;
+        let businesses = self.snapshot.sources.chunk_by(same);
+        let nth = businesses.flat_map(|ours| 0..ours.len());
+        for (source, nth) in self.sources.iter_mut().zip(nth) {
+            source.nth = nth;
+        }
+        self.watch = Watch::of(&self.snapshot);
     }
 
     /// Tells how many sources each business has.
@@ -338,11 +360,13 @@ pub(super) fn at(instant: Instant) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use tokio::net::TcpListener;
     use tokio::sync::watch;
+    use tokio::time::Instant;
 
-    use super::{Crank, Running, Settings};
+    use super::{Crank, Running, Settings, Slot};
     use crate::beat::Beat;
     use crate::config::{Config, Document};
     use crate::exposition::Own;
@@ -350,7 +374,7 @@ mod tests {
     use crate::plan::{Plan, Shard};
     use crate::poll::clock;
     use crate::secret::{Secret, SecretSource};
-    use crate::simulator::{self, World};
+    use crate::simulator::{self, Simulator, World};
     use crate::snapshot::Snapshot;
 
     const CONFIG: &str = "polling: { interval: 50ms, backoff_max: 50ms }
@@ -359,8 +383,8 @@ businesses:
   - { name: acme, access_token_env: T, ad_accounts: [{ id: act_10150000000001101 }, { id: act_10150000000001102 }] }
 ";
 
-    #[tokio::test]
-    async fn panic_in_one_poll_is_counted_and_the_others_and_that_source_poll_on() {
+    /// A crank of two ad accounts of one business, and the API that it asks.
+    async fn crank() -> (Crank, Simulator) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = simulator::start(listener, World::demo(), Arc::new(clock::now))
             .await
@@ -373,23 +397,66 @@ businesses:
         config.businesses[0].token = SecretSource::Given(Secret::new(World::demo_token()).unwrap());
         let plan = Plan::of(&config, Shard::WHOLE);
         let snapshot = Arc::new(Snapshot::unknown(&plan, clock::now()));
-        let own = Arc::new(Own::new("1", "r", "1", Shard::WHOLE).unwrap());
         let settings = Settings {
             client: Client::new(&api.url(), "v26.0", config.graph.timeout, None).unwrap(),
-            own: Arc::clone(&own),
+            own: Arc::new(Own::new("1", "r", "1", Shard::WHOLE).unwrap()),
             publish: watch::channel(Arc::clone(&snapshot)).0,
             beat: Arc::new(Beat::default()),
         };
-        let mut crank = Crank::new(&config, &plan, snapshot, settings);
+        (Crank::new(&config, &plan, snapshot, settings), api)
+    }
+
+    #[tokio::test]
+    async fn what_is_shown_follows_schedule_and_holds_at_the_next_look() {
+        let (mut crank, _api) = crank().await;
+        let is_same = |crank: &Crank, before: &Snapshot| {
+            let both = crank.snapshot.sources.iter().zip(&before.sources);
+            both.map(|(now, before)| Arc::ptr_eq(now, before))
+                .collect::<Vec<_>>()
+        };
+        let held = |crank: &Crank| {
+            let sources = crank.snapshot.sources.iter();
+            sources
+                .map(|known| known.held_until.is_some() && known.is_tried())
+                .collect::<Vec<_>>()
+        };
+        let slot = |place| Slot { place, window: 0 };
+        let after = |minutes: u64| Instant::now() + Duration::from_secs(60 * minutes);
+        crank.appoint(slot(0), after(1));
+        crank.appoint(slot(1), after(1));
+        crank.look_at_holds();
+        let before = Arc::clone(&crank.snapshot);
+        crank.look_at_holds();
+        assert!(Arc::ptr_eq(&crank.snapshot, &before), "nothing happened");
+        crank.appoint(slot(1), after(2));
+        crank.look_at_holds();
+        assert_eq!(is_same(&crank, &before), [true, false]);
+        let due = crank.snapshot.sources[1].windows[0].next_poll.unwrap();
+        assert!(due > clock::now() + Duration::from_secs(90));
+        crank.gate.deny("acme");
+        crank.look_at_holds();
+        assert_eq!(held(&crank), [true, true]);
+        crank.gate.admit("acme");
+        crank.look_at_holds();
+        assert_eq!(held(&crank), [false, false]);
+    }
+
+    #[tokio::test]
+    async fn panic_in_one_poll_is_counted_and_the_others_and_that_source_poll_on() {
+        let (mut crank, _api) = crank().await;
+        let own = Arc::clone(&crank.settings.own);
         // In the place of the first source's first poll, one that cannot end well.
         let abort = crank.running.spawn(async { panic!("on purpose") });
-        let running = Running {
+        let slot = Slot {
             place: 0,
             window: 0,
+        };
+        let running = Running {
+            slot,
             abort: abort.clone(),
         };
         crank.tasks.insert(abort.id(), running);
-        crank.sources[0].running = true;
+        crank.sources[0].running = Some(0);
         let ended = crank.running.join_next_with_id().await.unwrap();
         crank.absorb(ended);
         let page = own.encode();

@@ -3,9 +3,10 @@
 //!
 //! One task owns everything that changes (`crank`), so that nothing needs a lock: polls `begin` when
 //! they are due, run beside it (`turn`), and give back what they brought (`conclude`); `watch` is what
-//! happens in between. When something is due is arithmetic (`schedule`); `business` knows the tokens,
-//! `reload` takes over another config, `report` counts and logs.
+//! happens in between. When something is due is arithmetic (`schedule`) and kept in order (`agenda`);
+//! `business` knows the tokens, `reload` takes over another config, `report` counts and logs.
 
+mod agenda;
 mod begin;
 mod business;
 pub mod clock;

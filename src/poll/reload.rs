@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::agenda::Agenda;
 use super::business::Business;
 use super::clock;
 use super::crank::{Crank, Reload, Source, limits, polled};
@@ -55,7 +56,6 @@ impl Crank {
         self.settings
             .publish
             .send_replace(Arc::clone(&self.snapshot));
-        self.look_at_holds();
     }
 
     /// What no source is about any longer vanishes from the own metrics. A poll that a reload ended
@@ -84,6 +84,7 @@ impl Crank {
 
     /// Gives each source the state that it had, and stops the polls of what is gone or has changed.
     fn adopt(&mut self, before: &Snapshot, sources: Vec<Source>) {
+        let agenda: Agenda = std::mem::take(&mut self.agenda);
         let mut kept: HashMap<(&str, &str), (usize, &Known, Source)> = HashMap::new();
         for (place, (known, source)) in before.sources.iter().zip(sources).enumerate() {
             let key = (known.source.business.as_ref(), known.source.name.as_ref());
@@ -93,7 +94,7 @@ impl Crank {
         let mut moved = HashMap::new();
         for (place, known) in snapshot.sources.iter().enumerate() {
             let key = (known.source.business.as_ref(), known.source.name.as_ref());
-            let source = match kept.remove(&key) {
+            let (source, dues) = match kept.remove(&key) {
                 // Labels and thresholds are looked up when the page is written; all else is what
                 // a poll under way was begun for.
                 Some((old, was, mut source)) if known.source.asks_as(&was.source) => {
@@ -102,22 +103,25 @@ impl Crank {
                     if listing.is_some_and(|listing| known.source.wants_other_facts(listing)) {
                         source.discover_at = None;
                     }
-                    source
+                    (source, agenda.of(old).to_vec())
                 }
-                _ => self.new_source(place),
+                _ => (self.new_source(place), self.first_dues(place)),
             };
             self.sources.push(source);
+            self.agenda.add(dues);
         }
-        self.tasks.retain(|_, task| match moved.get(&task.place) {
-            Some(place) => {
-                task.place = *place;
-                true
-            }
-            None => {
-                task.abort.abort();
-                false
-            }
-        });
+        self.arrange();
+        self.tasks
+            .retain(|_, task| match moved.get(&task.slot.place) {
+                Some(place) => {
+                    task.slot.place = *place;
+                    true
+                }
+                None => {
+                    task.abort.abort();
+                    false
+                }
+            });
     }
 }
 

@@ -92,7 +92,8 @@ pub(super) fn news(
     window: usize,
     warned: &mut BTreeSet<Box<str>>,
 ) {
-    for (before, after) in before.sources.iter().zip(&after.sources) {
+    for place in after.of_business(place) {
+        let (before, after) = (&before.sources[place], &after.sources[place]);
         if after.gives_way && !before.gives_way {
             tracing::warn!(
                 business = after.source.business.as_ref(),

@@ -2,6 +2,7 @@
 //! keeps the last good values, and what is too old is withdrawn.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +149,12 @@ impl Known {
         })
     }
 
+    /// When the next of its answers becomes too old.
+    pub fn next_withdrawal(&self) -> Option<Timestamp> {
+        let windows = self.windows.iter();
+        windows.flat_map(WindowKnown::withdrawals).min()
+    }
+
     /// What is left of it at `now`, or `None` where nothing has become too old.
     pub fn withdraw(&self, now: Timestamp) -> Option<Self> {
         let due = |window: &WindowKnown| window.withdrawals().any(|at| at <= now);
@@ -179,19 +186,22 @@ impl Snapshot {
     #[must_use]
     pub fn replace(&self, place: usize, known: Known) -> Self {
         let mut next = self.clone();
-        let business = known.source.business.clone();
         if let Some(entry) = next.sources.get_mut(place) {
             *entry = Arc::new(known);
         }
-        for ours in next.businesses() {
-            if ours
-                .first()
-                .is_some_and(|known| known.source.business == business)
-            {
-                settle(ours);
-            }
-        }
+        let ours = next.of_business(place);
+        settle(&mut next.sources[ours]);
         next
+    }
+
+    /// The places of all sources of that one's business.
+    pub fn of_business(&self, place: usize) -> Range<usize> {
+        let place = place.min(self.sources.len());
+        let (before, from) = self.sources.split_at(place);
+        let business = from.first().map(|known| &known.source.business);
+        let ours = |known: &&Arc<Known>| Some(&known.source.business) == business;
+        let before = before.iter().rev().take_while(ours).count();
+        place - before..place + from.iter().take_while(ours).count()
     }
 
     /// What is left at `now`, or `None` where nothing has become too old.
@@ -210,8 +220,8 @@ impl Snapshot {
 
     /// When the next answer becomes too old.
     pub fn next_withdrawal(&self) -> Option<Timestamp> {
-        let windows = self.sources.iter().flat_map(|known| &known.windows);
-        windows.flat_map(WindowKnown::withdrawals).min()
+        let sources = self.sources.iter();
+        sources.filter_map(|known| known.next_withdrawal()).min()
     }
 
     /// Decides which campaign sources an ad account source shows already.

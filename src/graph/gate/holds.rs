@@ -33,6 +33,8 @@ pub(super) struct Holds {
     /// The longest pause.
     pub(super) backoff_max: Duration,
     holds: HashMap<Scope, Hold>,
+    /// How often somebody came to be left alone, or longer, or no longer; not when a pause was over.
+    pub(super) changes: u64,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,7 @@ impl Holds {
         Self {
             backoff_max,
             holds: HashMap::new(),
+            changes: 0,
         }
     }
 
@@ -67,6 +70,7 @@ impl Holds {
         hold.why = hold.why.max(why);
         let pause = wait.unwrap_or_else(|| pause(why, hold.failures, backoff_max));
         hold.until = hold.until.max(now + pause);
+        self.changes += 1;
     }
 
     /// Forgets what is over; who is still being left alone stays so.
@@ -83,13 +87,13 @@ impl Holds {
             .get(scope)
             .is_some_and(|hold| hold.why == Why::QuotaSpent)
         {
-            self.holds.remove(scope);
+            self.forget(scope);
         }
     }
 
     /// Forgets a scope.
     pub(super) fn forget(&mut self, scope: &Scope) {
-        self.holds.remove(scope);
+        self.changes += u64::from(self.holds.remove(scope).is_some());
     }
 
     /// Until when any of these scopes is left alone, and why.
@@ -154,6 +158,28 @@ mod tests {
             holds.until(&scopes, again).map(|(until, _)| until - again),
             Some(Duration::from_secs(30))
         );
+    }
+
+    #[test]
+    fn whoever_looks_after_a_change_misses_none() {
+        let mut holds = Holds::new(QUARTER);
+        let (acme, other) = (
+            Scope::Business("acme".into()),
+            Scope::Business("other".into()),
+        );
+        let now = Instant::now();
+        let mut seen = holds.changes;
+        let mut is_new = |holds: &Holds| std::mem::replace(&mut seen, holds.changes) != seen;
+        holds.hold(acme.clone(), Why::QuotaSpent, None, now);
+        assert!(is_new(&holds));
+        holds.hold(acme.clone(), Why::Denied, None, now);
+        assert!(is_new(&holds), "a longer one");
+        holds.spare(&acme);
+        holds.release(&acme, now);
+        holds.forget(&other);
+        assert!(!is_new(&holds), "nobody else is left alone");
+        holds.forget(&acme);
+        assert!(is_new(&holds));
     }
 
     #[test]

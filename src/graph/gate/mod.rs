@@ -136,6 +136,12 @@ impl Gate {
         })
     }
 
+    /// A number that is another one as soon as somebody is left alone who was not, or no longer is:
+    /// unless his pause is merely over.
+    pub fn changes(&self) -> u64 {
+        self.state(|state| state.holds.changes)
+    }
+
     /// Leaves a source alone: it may not be seen with this token.
     pub fn forbid(&self, lane: &Lane) {
         let scope = Scope::Source(lane.business.clone(), lane.source.clone());

@@ -1,6 +1,7 @@
 //! The numbers of one row, packed. What a column stands for is not known here.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::short;
 
@@ -19,9 +20,13 @@ pub enum Figure {
 ///
 /// Rows are most of what is held in memory, most of their columns are missing, and most of their
 /// numbers have few digits. So the words are: how many columns there are; two bits a column, its
-/// [`kind`]; and the numbers, each in one word or two.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Figures(Box<[u32]>);
+/// [`kind`]; and the numbers, each in one word or two. Other rows may stand behind them.
+#[derive(Clone)]
+pub struct Figures {
+    words: Arc<[u32]>,
+    /// Where this row begins.
+    at: u32,
+}
 
 /// What the two bits of a column say. As many of them are set as words are taken behind.
 mod kind {
@@ -63,13 +68,15 @@ impl Figures {
             };
             words[1 + column / KINDS_A_WORD] |= kind << (column % KINDS_A_WORD * 2);
         }
-        // Copied and not cut to its length: what is cut off would stay as a hole beside each row.
-        Self(words.as_slice().into())
+        Self {
+            words: words.into(),
+            at: 0,
+        }
     }
 
     /// The figure of a column; missing where there is no such column.
     pub fn get(&self, column: usize) -> Figure {
-        let (kinds, numbers) = self.0[1..].split_at(self.columns().div_ceil(KINDS_A_WORD));
+        let (kinds, numbers) = self.parts();
         let (word, shift) = (column / KINDS_A_WORD, column % KINDS_A_WORD * 2);
         let here = kinds.get(word).copied().unwrap_or_default();
         let at = || {
@@ -86,11 +93,51 @@ impl Figures {
 
     /// Every figure, column by column.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Figure> {
-        (0..self.columns()).map(|column| self.get(column))
+        (0..self.words()[0] as usize).map(|column| self.get(column))
     }
 
-    fn columns(&self) -> usize {
-        self.0[0] as usize
+    /// Lets these stand one after the other in memory, as they will be read: thousands of small
+    /// allocations become one.
+    pub fn line_up(mut all: Vec<&mut Self>) {
+        let length: usize = all.iter().map(|figures| figures.own().len()).sum();
+        let mut words = Vec::with_capacity(length);
+        // Beyond what a place can say they stay as they are; that would be 16 GiB.
+        let Ok(_) = u32::try_from(length) else { return };
+        for figures in &all {
+            words.extend_from_slice(figures.own());
+        }
+        let words: Arc<[u32]> = words.into();
+        let mut at = 0;
+        for figures in &mut all {
+            let length = figures.own().len();
+            figures.words = Arc::clone(&words);
+            figures.at = at;
+            at += u32::try_from(length).unwrap_or_default();
+        }
+    }
+
+    /// Its words, and those of whatever stands behind.
+    fn words(&self) -> &[u32] {
+        &self.words[self.at as usize..]
+    }
+
+    /// The kinds, and the numbers with whatever stands behind.
+    fn parts(&self) -> (&[u32], &[u32]) {
+        let words = self.words();
+        words[1..].split_at((words[0] as usize).div_ceil(KINDS_A_WORD))
+    }
+
+    /// Its words alone.
+    fn own(&self) -> &[u32] {
+        let (kinds, _) = self.parts();
+        let numbers: u32 = kinds.iter().map(|kinds| kinds.count_ones()).sum();
+        &self.words()[..1 + kinds.len() + numbers as usize]
+    }
+}
+
+impl PartialEq for Figures {
+    fn eq(&self, other: &Self) -> bool {
+        self.own() == other.own()
     }
 }
 
@@ -118,7 +165,7 @@ fn whole([low, high]: [u32; 2]) -> f64 {
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
-    use proptest::prelude::{Just, Strategy, prop_assert_eq, prop_oneof, proptest};
+    use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
     use super::{Figure, Figures};
 
@@ -156,6 +203,26 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn those_that_are_lined_up_stay_the_same(rows in vec(vec(any_figure(), 0..80), 0..20)) {
+            let alone: Vec<Figures> = rows.iter().map(|row| Figures::pack(row)).collect();
+            let mut together = alone.clone();
+            Figures::line_up(together.iter_mut().collect());
+            prop_assert_eq!(&alone, &together);
+            // Some of them with new ones, as rows of several answers may be.
+            let mut again: Vec<Figures> = together.iter().rev().chain(&alone).cloned().collect();
+            Figures::line_up(again.iter_mut().collect());
+            let expected: Vec<&Figures> = together.iter().rev().chain(&alone).collect();
+            prop_assert_eq!(again.iter().collect::<Vec<_>>(), expected);
+            for (row, figures) in rows.iter().zip(&together) {
+                let bits = |figure: &Figure| bits(*figure);
+                prop_assert!(row.iter().map(bits).eq(figures.iter().map(|f| bits(&f))));
+                prop_assert_eq!(figures.get(row.len()), Figure::Missing);
+            }
+        }
+    }
+
     #[test]
     fn no_number_is_given_that_is_not_finite() {
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
@@ -166,7 +233,7 @@ mod tests {
 
     #[test]
     fn only_what_is_given_takes_words() {
-        let length = |figure| Figures::pack(&[Figure::Missing, figure]).0.len();
+        let length = |figure| Figures::pack(&[Figure::Missing, figure]).own().len();
         let nothing = length(Figure::Missing);
         assert_eq!(length(Figure::Given(12.34)), nothing + 1);
         assert_eq!(length(Figure::Given(1.0 / 3.0)), nothing + 2);

@@ -12,7 +12,7 @@ use super::{Answer, Known, Snapshot, WindowKnown};
 use crate::fault::Fault;
 use crate::listing::Listing;
 use crate::plan::Subject;
-use crate::row::{Identity, Row};
+use crate::row::{Figures, Identity, Row};
 
 /// What one poll of one window brought.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +64,7 @@ impl Heard {
         rows.sort_by(|a, b| a.identity.key().cmp(b.identity.key()));
         rows.dedup_by(|later, first| later.identity.key() == first.identity.key());
         rows.shrink_to_fit();
+        Figures::line_up(rows.iter_mut().map(|row| &mut row.figures).collect());
         let withheld = self.withheld;
         Some(Arc::new(Answer { at, rows, withheld }))
     }

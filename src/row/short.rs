@@ -1,13 +1,11 @@
 //! Numbers of few digits in one word: 28 bits of a whole number, and four of the power of ten that
 //! it is divided by. Counts, money and ratios are such, as the API writes them.
 
-const POWERS_OF_TEN: [f64; 16] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-];
+use crate::decimal::POWERS_OF_TEN;
 
 /// The word of a number; `None` where it would not come back bit for bit.
 pub(super) fn of(number: f64) -> Option<u32> {
-    (0..).zip(POWERS_OF_TEN).find_map(|(power, divisor)| {
+    (0..16).zip(POWERS_OF_TEN).find_map(|(power, divisor)| {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

@@ -213,15 +213,25 @@ impl<'de> Visitor<'de> for RowsSeed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut rows = Rows::default();
-        while let Some(row) = seq.next_element_seed(RowSeed(self.0, &mut rows.rejected))? {
+        let mut owner = Owner::default();
+        while let Some(row) =
+            seq.next_element_seed(RowSeed(self.0, &mut rows.rejected, &mut owner))?
+        {
             rows.rows.push(row);
         }
         Ok(rows)
     }
 }
 
-/// One row, and where its unusable values are counted.
-struct RowSeed<'a>(&'a Reader<'a>, &'a mut BTreeMap<String, u64>);
+/// One row, where its unusable values are counted, and whose the row before it was.
+struct RowSeed<'a>(&'a Reader<'a>, &'a mut BTreeMap<String, u64>, &'a mut Owner);
+
+/// The ad account that a row is of, which is nearly always that of the row before.
+#[derive(Clone, Default)]
+struct Owner {
+    account: Option<AccountId>,
+    currency: Option<Arc<str>>,
+}
 
 impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
     type Value = Row;
@@ -257,8 +267,7 @@ impl Visitor<'_> for SlotSeed<'_> {
 /// A row's identity and dates while they gather.
 #[derive(Default)]
 struct Parts {
-    account: Option<AccountId>,
-    currency: Option<Arc<str>>,
+    owner: Owner,
     ids: [Option<ObjectId>; 3],
     names: [Arc<str>; 3],
     start: Option<Date>,
@@ -274,7 +283,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let Self(reader, rejected) = self;
+        let Self(reader, rejected, owner) = self;
         let mut parts = Parts::default();
         let mut figures = reader.unread.clone();
         let mut has_actions = false;
@@ -298,9 +307,10 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
                     };
                     has_actions |= map.next_value_seed(seed)?;
                 }
-                slot => parts.take(slot, &map.next_value::<Cell<'de>>()?),
+                slot => parts.take(slot, &map.next_value::<Cell<'de>>()?, owner),
             }
         }
+        owner.clone_from(&parts.owner);
         let mixed_attribution = parts.mixed_attribution;
         let (Some(start), Some(stop)) = (parts.start, parts.stop) else {
             return Err(A::Error::custom("a row without date_start or date_stop"));
@@ -320,11 +330,18 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
 }
 
 impl Parts {
-    fn take(&mut self, slot: Slot, cell: &Cell<'_>) {
+    fn take(&mut self, slot: Slot, cell: &Cell<'_>, before: &Owner) {
         let Some(text) = cell.text() else { return };
         match slot {
-            Slot::AccountId => self.account = AccountId::parse(&text),
-            Slot::Currency => self.currency = (!text.is_empty()).then(|| text.into()),
+            Slot::AccountId => {
+                let same = before.account.as_ref().filter(|id| id.digits() == text);
+                self.owner.account = same.cloned().or_else(|| AccountId::parse(&text));
+            }
+            Slot::Currency => {
+                let same = before.currency.as_ref().filter(|code| ***code == *text);
+                let new = || (!text.is_empty()).then(|| text.as_ref().into());
+                self.owner.currency = same.cloned().or_else(new);
+            }
             Slot::CampaignId => self.ids[0] = ObjectId::parse(&text),
             Slot::CampaignName => self.names[0] = text.into(),
             Slot::AdsetId => self.ids[1] = ObjectId::parse(&text),
@@ -348,7 +365,7 @@ impl Parts {
             Level::Adset => 2,
             Level::Ad => 3,
         };
-        let account = self.account.ok_or("a row without account_id")?;
+        let account = self.owner.account.ok_or("a row without account_id")?;
         let mut named = [None, None, None];
         let parts = self
             .ids
@@ -362,7 +379,7 @@ impl Parts {
         let [campaign, adset, ad] = named;
         Ok(Identity {
             account,
-            currency: self.currency,
+            currency: self.owner.currency,
             campaign,
             adset,
             ad,

@@ -74,6 +74,12 @@ impl Listing {
         found.ok().map(|at| &self.campaigns[at])
     }
 
+    /// Whether that may be shown: its campaign, where it is of one, is still exported.
+    pub fn exports(&self, identity: &Identity) -> bool {
+        let campaign = identity.campaign.as_ref();
+        campaign.is_none_or(|campaign| self.campaign(campaign.id.as_str()).is_some())
+    }
+
     /// What is known by that identity already: names are most of what rows weigh, and every query
     /// of every window names the same campaigns.
     pub fn identity(&self, identity: &Identity) -> Option<Arc<Identity>> {

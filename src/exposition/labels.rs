@@ -24,18 +24,16 @@ pub(super) fn push_row(out: &mut Vec<u8>, business: &str, identity: &Identity, w
     push_next(out, "window", window);
 }
 
-/// Appends a campaign's labels, from the opening brace on.
-pub(super) fn push_campaign(
-    out: &mut Vec<u8>,
-    known: &Known,
-    listing: &Listing,
-    campaign: &Campaign,
-) {
+/// Appends an ad account's labels, from the opening brace on.
+pub(super) fn push_account(out: &mut Vec<u8>, known: &Known, listing: &Listing) {
     open(out, "business", &known.source.business);
     push_next(out, "account_id", listing.account.id.digits());
+}
+
+/// Appends a campaign's own labels.
+pub(super) fn push_campaign(out: &mut Vec<u8>, campaign: &Campaign) {
     push_next(out, "campaign_id", campaign.id.as_str());
     push_next(out, "campaign_name", &campaign.name);
-    push_user_labels(out, &known.source.labels);
 }
 
 /// Appends a source's labels, from the opening brace on.

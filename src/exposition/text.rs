@@ -13,10 +13,21 @@ pub(super) fn push_number(out: &mut Vec<u8>, number: f64) {
     // Fifteen digits and a point. Beyond that two texts can be equally near, and zmij
     // does not always choose the one that std, and so every other Rust exporter, writes.
     const SHORT: usize = 16;
-    if number.fract() == 0.0 && number.abs() < WHOLE {
-        #[expect(clippy::cast_possible_truncation, reason = "whole, and below 1e15")]
-        let whole = number as i64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "what is cut off is noticed"
+    )]
+    let whole = number as i64;
+    #[expect(
+        clippy::float_cmp,
+        clippy::cast_precision_loss,
+        reason = "exact below 1e15"
+    )]
+    if whole as f64 == number && number.abs() < WHOLE {
         out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+        return;
+    }
+    if push_decimal(out, number) {
         return;
     }
     let mut buffer = zmij::Buffer::new();
@@ -28,6 +39,39 @@ pub(super) fn push_number(out: &mut Vec<u8>, number: f64) {
     } else {
         out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes());
     }
+}
+
+/// Appends a number of at most eight decimals and 15 digits, as nearly all are that the API writes;
+/// says whether it is one. No two such decimals are the same float, so this is its shortest text.
+fn push_decimal(out: &mut Vec<u8>, number: f64) -> bool {
+    const SCALE: u64 = 100_000_000;
+    const SCALE_OF_FLOAT: f64 = 1e8;
+    if !(1e-6..1e7).contains(&number) {
+        return false;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "what does not come back is not taken"
+    )]
+    let scaled = (number * SCALE_OF_FLOAT + 0.5) as u64;
+    #[expect(
+        clippy::float_cmp,
+        clippy::cast_precision_loss,
+        reason = "both exact; division rounds once"
+    )]
+    if scaled as f64 / SCALE_OF_FLOAT != number {
+        return false;
+    }
+    out.extend_from_slice(itoa::Buffer::new().format(scaled / SCALE).as_bytes());
+    // The one in front keeps the zeros that follow it; the point takes its place.
+    let mut decimals = itoa::Buffer::new();
+    let decimals = decimals
+        .format(scaled % SCALE + SCALE)
+        .trim_end_matches('0');
+    out.push(b'.');
+    out.extend_from_slice(&decimals.as_bytes()[1..]);
+    true
 }
 
 /// Appends `name="value"` with the value escaped, and otherwise unaltered.
@@ -87,6 +131,14 @@ mod tests {
         #[test]
         fn numbers_are_those_of_std(value in 1e-6_f64..1e15) {
             proptest::prop_assert_eq!(number(value), value.to_string());
+        }
+
+        #[test]
+        fn decimals_are_those_of_std(whole in 1_u64..1_000_000_000_000_000_000, decimals in 0_i32..18) {
+            let value = whole as f64 / 10_f64.powi(decimals);
+            if (1e-6..1e15).contains(&value) {
+                proptest::prop_assert_eq!(number(value), value.to_string());
+            }
         }
 
         #[test]

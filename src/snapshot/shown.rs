@@ -6,6 +6,9 @@
 //! that it left out is absent; an action type that it left out happened 0 times; a row that it
 //! left out altogether means zero counts and zero spend, and no ratios, since nothing was divided.
 
+use std::cmp::Ordering;
+use std::sync::Arc;
+
 use jiff::civil::Date;
 
 use super::{Answer, Known};
@@ -85,20 +88,34 @@ impl<'a> Iterator for Rows<'a> {
     fn next(&mut self) -> Option<Shown<'a>> {
         loop {
             self.members = self.zero_filled();
-            let keys = [
-                self.delivered.first().map(|row| row.identity.key()),
-                self.converted.first().map(|row| row.identity.key()),
-                self.members.first().map(|member| member.identity.key()),
+            let next = [
+                self.delivered.first().map(|row| &row.identity),
+                self.converted.first().map(|row| &row.identity),
+                self.members.first().map(|member| &member.identity),
             ];
-            let key = keys.into_iter().flatten().min()?;
-            let delivery = take(&mut self.delivered, |row| row.identity.key() == key);
-            let conversions = take(&mut self.converted, |row| row.identity.key() == key);
-            let member = take(&mut self.members, |member| member.identity.key() == key);
-            let row = self.row(key, delivery, conversions, member);
+            let next = next.into_iter().flatten().min_by(|a, b| order(a, b))?;
+            let is_next = |identity: &Arc<Identity>| order(identity, next).is_eq();
+            let delivery = take(&mut self.delivered, |row| is_next(&row.identity));
+            let conversions = take(&mut self.converted, |row| is_next(&row.identity));
+            let member = take(&mut self.members, |member| is_next(&member.identity));
+            // Every member's campaign is exported; of any other row that must be looked up.
+            let listing = self.known.listing.as_deref();
+            if member.is_none() && listing.is_some_and(|listing| !listing.exports(next)) {
+                continue;
+            }
+            let row = self.row(next.key(), delivery, conversions, member);
             if row.is_some() {
                 return row;
             }
         }
+    }
+}
+
+/// The order of rows. Nearly all that are of one key share their identity.
+fn order(a: &Arc<Identity>, b: &Arc<Identity>) -> Ordering {
+    match Arc::ptr_eq(a, b) {
+        true => Ordering::Equal,
+        false => a.key().cmp(b.key()),
     }
 }
 
@@ -150,19 +167,11 @@ pub struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    /// The two queries' rows as one; `None` where nothing may be shown.
+    /// The two queries' rows, of what the listing exports, as one; `None` where nothing may be shown.
     pub fn join(self, columns: &'a Columns, listing: Option<&'a Listing>) -> Option<Shown<'a>> {
         let (delivered, converted) = (self.delivery.row(), self.conversions.row());
         let row = delivered.or(converted);
         let identity = row.map(|row| row.identity.as_ref()).or(self.member)?;
-        let gone = |id: &str| listing.is_some_and(|listing| listing.campaign(id).is_none());
-        if identity
-            .campaign
-            .as_ref()
-            .is_some_and(|c| gone(c.id.as_str()))
-        {
-            return None;
-        }
         let mut rows = [delivered, converted].into_iter().flatten();
         let mixed = rows.any(|row| row.mixed_attribution);
         let has_actions = converted.is_some_and(|row| row.has_actions);

@@ -111,6 +111,9 @@ impl<'a> Teller<'a> {
         // The names that the page has today: a campaign that was renamed is one series.
         let newest = last.into_iter().flatten().max_by_key(|row| row.start)?;
         let identity: &Identity = &newest.identity;
+        if !self.listing.exports(identity) {
+            return None;
+        }
         // On days without a row the page says 0 of what is active, and nobody knows what was. Where
         // it says 0 of everything there is, what has once had a row was there ever since.
         let until = match self.chapter.source.zero_fill {

@@ -7,8 +7,8 @@ use jiff::tz::TimeZone;
 
 use super::lines::Lines;
 use crate::exposition::catalog::PerCampaign;
-use crate::exposition::labels::{push_campaign, push_next};
-use crate::listing::{Campaign, Listing};
+use crate::exposition::labels::{push_account, push_campaign, push_next, push_user_labels};
+use crate::listing::Account;
 use crate::snapshot::Known;
 
 /// Writes what the family `name` says of the campaigns of some sources.
@@ -18,46 +18,52 @@ pub(in crate::exposition) fn campaigns<W: Write>(
     of: PerCampaign,
     sources: &[Arc<Known>],
 ) -> io::Result<()> {
-    let mut labels = Vec::new();
-    for (known, listing, campaign) in exported(sources) {
-        let currency = listing.account.currency.as_deref();
-        let value = match of {
-            PerCampaign::Info => Some(1.0),
-            PerCampaign::Money(value) => value(campaign).filter(|_| currency.is_some()),
+    // A campaign source that gives way shows none.
+    for known in sources.iter().filter(|known| !known.gives_way) {
+        let Some(listing) = &known.listing else {
+            continue;
         };
-        let Some(value) = value else { continue };
-        labels.clear();
-        push_campaign(&mut labels, known, listing, campaign);
-        match of {
-            PerCampaign::Info => push_info(&mut labels, listing, campaign),
-            PerCampaign::Money(_) => {
-                push_next(&mut labels, "currency", currency.unwrap_or_default());
-            }
+        let money = matches!(of, PerCampaign::Money(_));
+        // Money that is nobody's currency is no money.
+        if money && listing.account.currency.is_none() {
+            continue;
         }
-        lines.line(name, &labels, b"} ", value)?;
+        // What all campaigns of a source have in common is rendered once.
+        let (mut labels, mut closing) = (Vec::new(), Vec::new());
+        push_account(&mut labels, known, listing);
+        let opening = labels.len();
+        push_user_labels(&mut closing, &known.source.labels);
+        match of {
+            PerCampaign::Info => push_account_info(&mut closing, &listing.account),
+            PerCampaign::Money(_) => push_currency(&mut closing, &listing.account),
+        }
+        for campaign in &listing.campaigns {
+            let value = match of {
+                PerCampaign::Info => Some(1.0),
+                PerCampaign::Money(value) => value(campaign),
+            };
+            let Some(value) = value else { continue };
+            labels.truncate(opening);
+            push_campaign(&mut labels, campaign);
+            labels.extend_from_slice(&closing);
+            if let PerCampaign::Info = of {
+                push_next(&mut labels, "status", &campaign.status);
+                push_next(&mut labels, "objective", &campaign.objective);
+            }
+            lines.line(name, &labels, b"} ", value)?;
+        }
     }
     Ok(())
 }
 
-fn push_info(labels: &mut Vec<u8>, listing: &Listing, campaign: &Campaign) {
-    let account = &listing.account;
-    let currency = account.currency.as_deref();
-    let timezone = account.timezone.as_ref().and_then(TimeZone::iana_name);
+fn push_account_info(labels: &mut Vec<u8>, account: &Account) {
     push_next(labels, "account_name", &account.name);
-    push_next(labels, "currency", currency.unwrap_or_default());
+    push_currency(labels, account);
+    let timezone = account.timezone.as_ref().and_then(TimeZone::iana_name);
     push_next(labels, "timezone", timezone.unwrap_or_default());
-    push_next(labels, "status", &campaign.status);
-    push_next(labels, "objective", &campaign.objective);
 }
 
-/// Every exported campaign with where it was found. A campaign source that gives way has none.
-fn exported(sources: &[Arc<Known>]) -> impl Iterator<Item = (&Known, &Listing, &Campaign)> {
-    let sources = sources.iter().filter(|known| !known.gives_way);
-    sources.flat_map(|known| {
-        let listing = known.listing.as_deref();
-        let campaigns = listing
-            .into_iter()
-            .flat_map(|l| l.campaigns.iter().map(move |c| (l, c)));
-        campaigns.map(|(listing, campaign)| (known.as_ref(), listing, campaign))
-    })
+fn push_currency(labels: &mut Vec<u8>, account: &Account) {
+    let currency = account.currency.as_deref();
+    push_next(labels, "currency", currency.unwrap_or_default());
 }

@@ -18,6 +18,9 @@ use tokio::sync::mpsc;
 /// How long threads may take to end once everything else has.
 const LAST_THREADS: Duration = Duration::from_millis(500);
 
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Before there are threads, which share the environment.

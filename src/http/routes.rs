@@ -20,7 +20,7 @@ use super::scope::Scope;
 use super::to_order::AT_A_TIME;
 use crate::beat::Beat;
 use crate::config::Config;
-use crate::exposition::{self, Own, Page};
+use crate::exposition::{Own, Page};
 
 /// A crank that has not turned for this long is broken; it turns every second.
 const STILL: Duration = Duration::from_secs(15);
@@ -205,14 +205,14 @@ impl Site {
     }
 }
 
-/// The page as plain text, written while it is sent: a person asks for it now and then, and
+/// The page as plain text, inflated while it is sent: a person asks for it now and then, and
 /// nobody pays for it in between.
 fn plain(page: Arc<Page>, few: Bytes, head: bool) -> Pieces {
     let own = [few, page.businesses.clone()];
-    let (body, mut writer) = Pieces::written(own, page.plain_bytes);
+    let (body, writer) = Pieces::written(own, page.plain_bytes);
     if !head {
         // A reader that hangs up ends the writing: there is nobody left to be told.
-        spawn_blocking(move || drop(exposition::write(&page.snapshot, &mut writer)));
+        spawn_blocking(move || drop(page.write(writer)));
     }
     body
 }

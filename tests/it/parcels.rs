@@ -160,6 +160,9 @@ proptest! {
                 let samples = text.lines().filter(|line| !line.starts_with('#')).count();
                 prop_assert_eq!(page.series, samples as u64);
                 prop_assert_eq!(page.plain_bytes, text.len() as u64);
+                let mut plain = Vec::new();
+                page.write(&mut plain).unwrap();
+                prop_assert!(plain == text.as_bytes());
                 prop_assert!(gunzipped(&page) == text, "after {:?}", &events[..=count]);
             }
         }

@@ -2,8 +2,6 @@
 
 use std::io::{self, Write};
 
-use bytes::Bytes;
-
 use super::segment::{Deflater, Segment};
 use crate::exposition::heading::Heading;
 
@@ -18,18 +16,12 @@ pub(super) struct Headed {
 impl Headed {
     pub(super) fn of(headings: Vec<Heading>) -> io::Result<Self> {
         let mut deflater = Deflater::new();
-        let mut cuts = Vec::with_capacity(headings.len());
         for heading in &headings {
             deflater.write_all(&heading.text(false))?;
-            cuts.push(deflater.cut()?);
+            deflater.cut()?;
         }
-        let deflated = Bytes::from(deflater.deflated);
-        let segments = cuts.into_iter().map(|(at, sum)| Segment {
-            deflated: deflated.slice(at),
-            sum,
-        });
         Ok(Self {
-            segments: segments.collect(),
+            segments: deflater.take(),
             headings,
         })
     }

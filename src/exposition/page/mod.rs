@@ -18,10 +18,11 @@ mod segment;
 mod stretch;
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flate2::write::DeflateDecoder;
 
 use self::headed::Headed;
 use self::parcel::Parcel;
@@ -117,6 +118,19 @@ impl Page {
         })
     }
 
+    /// Writes the campaign page as text: what is kept compressed says it all, and no row is looked at.
+    ///
+    /// # Errors
+    /// Only what `out` says when it takes no more.
+    pub fn write(&self, out: impl Write) -> io::Result<()> {
+        let mut inflater = DeflateDecoder::new(out);
+        for piece in self.campaigns.iter() {
+            inflater.write_all(piece)?;
+        }
+        inflater.write_all(END)?;
+        inflater.finish().map(drop)
+    }
+
     /// One gzip member of `few` own metrics and this page. Nothing is compressed, and the page itself
     /// is not copied.
     pub fn gzip(&self, few: &[u8]) -> Member {
@@ -150,10 +164,7 @@ fn kept<'a>(before: Option<&'a Page>, snapshot: &Snapshot) -> HashMap<Stretch, &
 fn together(headed: &Headed, parcels: &[Arc<Parcel>]) -> (Arc<[Bytes]>, Sum) {
     let (mut pieces, mut sum) = (Vec::new(), Sum::default());
     for (family, heading) in headed.segments.iter().enumerate() {
-        let segments = parcels.iter().filter_map(|parcel| {
-            let segment = &parcel.segments[family];
-            (segment.sum.length > 0).then_some(segment)
-        });
+        let segments = parcels.iter().filter_map(|parcel| parcel.segment(family));
         for (place, segment) in segments.enumerate() {
             // A family without a sample has no heading either.
             for segment in (place == 0).then_some(heading).into_iter().chain([segment]) {

@@ -1,11 +1,8 @@
 //! A stretch of the page, rendered and compressed, one segment a family.
 
-use std::io::{self, Write};
-use std::ops::Range;
+use std::io;
 
-use bytes::Bytes;
-
-use super::segment::{Deflater, Segment, Sum};
+use super::segment::{Deflater, Segment, Sum, segments};
 use super::stretch::{Part, Stretch};
 use crate::exposition::catalog::Of;
 use crate::exposition::heading::Heading;
@@ -16,11 +13,13 @@ use crate::snapshot::Snapshot;
 #[derive(Debug)]
 pub(super) struct Parcel {
     pub(super) stretch: Stretch,
-    /// One a heading, in the order of the headings.
-    pub(super) segments: Box<[Segment]>,
+    sheet: Sheet,
     /// How many series it has.
     pub(super) series: u64,
 }
+
+/// One segment a heading, in the order of the headings.
+type Sheet = Vec<Segment>;
 
 impl Parcel {
     /// Renders and compresses a stretch, a batch of rows at a time: neither its text nor its rows as a
@@ -31,65 +30,67 @@ impl Parcel {
         headings: &[Heading],
     ) -> io::Result<Self> {
         let mut lines = Lines::to(Deflater::new());
-        let mut parts: Vec<(usize, Range<usize>, Sum)> = Vec::new();
-        let mut cut = |lines: &mut Lines<Deflater>, family| -> io::Result<()> {
-            lines.flush()?;
-            let (at, sum) = lines.out.cut()?;
-            parts.push((family, at, sum));
-            Ok(())
-        };
-        let numbered = || headings.iter().enumerate();
         let sources = stretch.sources(snapshot);
-        match stretch.part {
+        let sheet = match stretch.part {
             Part::Rows => {
-                for batch in batches(stretch.windows(snapshot)) {
-                    for (family, heading) in numbered() {
-                        if let Of::Row(of) = heading.of {
-                            rows(&mut lines, &heading.name, of, &batch)?;
-                            cut(&mut lines, family)?;
-                        }
-                    }
-                }
+                let sheets = batches(stretch.windows(snapshot)).map(|batch| {
+                    sheet(headings, &mut lines, |lines, heading| match heading.of {
+                        Of::Row(of) => rows(lines, &heading.name, of, &batch),
+                        Of::Extras | Of::Campaign(_) | Of::Poll(_) => Ok(()),
+                    })
+                });
+                joined(headings.len(), &sheets.collect::<io::Result<Vec<_>>>()?)
             }
-            Part::Campaigns => {
-                for (family, heading) in numbered() {
-                    if let Of::Campaign(of) = heading.of {
-                        campaigns(&mut lines, &heading.name, of, sources)?;
-                        cut(&mut lines, family)?;
-                    }
-                }
-            }
-            Part::Polls => {
-                for (family, heading) in numbered() {
-                    if let Of::Poll(of) = heading.of {
-                        polls(&mut lines, &heading.name, of, sources)?;
-                        cut(&mut lines, family)?;
-                    }
-                }
-            }
-        }
-        // What stands together on the page stands together here, in one buffer of the right size.
-        parts.sort_by_key(|(family, at, _)| (*family, at.start));
-        let mut deflated = Vec::with_capacity(lines.out.deflated.len());
-        let mut segments = vec![(0..0, Sum::default()); headings.len()];
-        for (family, at, sum) in parts {
-            let (range, whole) = &mut segments[family];
-            if whole.length == 0 {
-                range.start = deflated.len();
-            }
-            deflated.write_all(&lines.out.deflated[at])?;
-            range.end = deflated.len();
-            whole.append(&sum);
-        }
-        let deflated = Bytes::from(deflated);
-        let segments = segments.into_iter().map(|(at, sum)| Segment {
-            deflated: deflated.slice(at),
-            sum,
-        });
+            Part::Campaigns => sheet(headings, &mut lines, |lines, heading| match heading.of {
+                Of::Campaign(of) => campaigns(lines, &heading.name, of, sources),
+                Of::Extras | Of::Row(_) | Of::Poll(_) => Ok(()),
+            })?,
+            Part::Polls => sheet(headings, &mut lines, |lines, heading| match heading.of {
+                Of::Poll(of) => polls(lines, &heading.name, of, sources),
+                Of::Extras | Of::Row(_) | Of::Campaign(_) => Ok(()),
+            })?,
+        };
         Ok(Self {
             stretch,
-            segments: segments.collect(),
+            sheet,
             series: lines.series,
         })
     }
+
+    /// What it says of a family, by the place of its heading; `None` where that is nothing.
+    pub(super) fn segment(&self, family: usize) -> Option<&Segment> {
+        let segment = self.sheet.get(family)?;
+        (segment.sum.length > 0).then_some(segment)
+    }
+}
+
+/// Batches as one sheet, family by family. A scrape hands out few long pieces with fewer calls of the
+/// system than many short ones.
+fn joined(families: usize, sheets: &[Sheet]) -> Sheet {
+    let all = || sheets.iter().flatten();
+    let length = all().map(|segment| segment.deflated.len()).sum();
+    let mut deflated = Vec::with_capacity(length);
+    let mut cuts = Vec::with_capacity(families);
+    for family in 0..families {
+        let (start, mut sum) = (deflated.len(), Sum::default());
+        for segment in sheets.iter().filter_map(|sheet| sheet.get(family)) {
+            deflated.extend_from_slice(&segment.deflated);
+            sum.append(&segment.sum);
+        }
+        cuts.push((start..deflated.len(), sum));
+    }
+    segments(deflated.into(), cuts)
+}
+
+fn sheet(
+    headings: &[Heading],
+    lines: &mut Lines<Deflater>,
+    mut family: impl FnMut(&mut Lines<Deflater>, &Heading) -> io::Result<()>,
+) -> io::Result<Sheet> {
+    for heading in headings {
+        family(lines, heading)?;
+        lines.flush()?;
+        lines.out.cut()?;
+    }
+    Ok(lines.out.take())
 }

@@ -36,11 +36,8 @@ impl Segment {
     pub(super) fn of(text: &[u8]) -> io::Result<Self> {
         let mut deflater = Deflater::new();
         deflater.write_all(text)?;
-        let (_, sum) = deflater.cut()?;
-        Ok(Self {
-            deflated: deflater.deflated.into(),
-            sum,
-        })
+        deflater.cut()?;
+        Ok(deflater.take().pop().unwrap_or_default())
     }
 
     /// That text as it is, for what is new at every scrape: a kilobyte more to send costs less than a
@@ -71,13 +68,25 @@ impl Sum {
     }
 }
 
+/// The segments that a buffer holds.
+pub(super) fn segments(
+    deflated: Bytes,
+    cuts: impl IntoIterator<Item = (Range<usize>, Sum)>,
+) -> Vec<Segment> {
+    let cuts = cuts.into_iter().map(|(at, sum)| Segment {
+        deflated: deflated.slice(at),
+        sum,
+    });
+    cuts.collect()
+}
+
 /// Compresses what is written, segment after segment.
 pub(super) struct Deflater {
     compress: Compress,
-    /// All segments.
-    pub(super) deflated: Vec<u8>,
-    /// Where the one begins that is being written, and its text so far.
-    start: usize,
+    /// All segments since they were last taken.
+    deflated: Vec<u8>,
+    cuts: Vec<(Range<usize>, Sum)>,
+    /// The text of the segment that is being written.
     sum: Sum,
 }
 
@@ -86,19 +95,28 @@ impl Deflater {
         Self {
             compress: Compress::new(Compression::fast(), false),
             deflated: Vec::new(),
-            start: 0,
+            cuts: Vec::new(),
             sum: Sum::default(),
         }
     }
 
-    /// Ends a segment: where it is, and its sum. One without text is no bytes.
-    pub(super) fn cut(&mut self) -> io::Result<(Range<usize>, Sum)> {
+    /// Ends a segment. One without text is no bytes.
+    pub(super) fn cut(&mut self) -> io::Result<()> {
         if self.sum.length > 0 {
             self.deflate(&[], FlushCompress::Full)?;
         }
-        let segment = self.start..self.deflated.len();
-        self.start = segment.end;
-        Ok((segment, std::mem::take(&mut self.sum)))
+        let start = self.cuts.last().map_or(0, |(last, _)| last.end);
+        let sum = std::mem::take(&mut self.sum);
+        self.cuts.push((start..self.deflated.len(), sum));
+        Ok(())
+    }
+
+    /// The segments since they were last taken, in a buffer of their length: this one's, which grew, is
+    /// kept for the next ones.
+    pub(super) fn take(&mut self) -> Vec<Segment> {
+        let deflated = Bytes::copy_from_slice(&self.deflated);
+        self.deflated.clear();
+        segments(deflated, self.cuts.drain(..))
     }
 
     fn deflate(&mut self, mut text: &[u8], flush: FlushCompress) -> io::Result<()> {
@@ -145,24 +163,24 @@ mod tests {
         ) {
             let texts: Vec<String> = words.iter().map(|(word, times)| word.repeat(*times)).collect();
             let mut deflater = Deflater::new();
-            let mut segments = Vec::new();
             for text in &texts {
                 // In portions, as the writer does it.
                 for portion in text.as_bytes().chunks(20_000) {
                     deflater.write_all(portion).unwrap();
                 }
-                segments.push((text, deflater.cut().unwrap()));
+                deflater.cut().unwrap();
             }
+            let mut segments: Vec<_> = texts.iter().zip(deflater.take()).collect();
             let middle = turn.min(segments.len());
             segments.rotate_left(middle);
             let stored = Segment::stored(texts.concat().as_bytes());
             let mut stream = stored.deflated.to_vec();
             let (mut expected, mut whole) = (texts.concat(), stored.sum);
-            for (text, (at, sum)) in segments {
-                proptest::prop_assert_eq!(text.is_empty(), at.is_empty());
-                stream.extend_from_slice(&deflater.deflated[at]);
+            for (text, segment) in segments {
+                proptest::prop_assert_eq!(text.is_empty(), segment.deflated.is_empty());
+                stream.extend_from_slice(&segment.deflated);
                 expected.push_str(text);
-                whole.append(&sum);
+                whole.append(&segment.sum);
             }
             stream.extend_from_slice(END);
             let mut read = String::new();

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::segment::{Deflater, Segment, Sum, segments};
+use super::segment::{Deflater, Segment, Sum};
 use super::stretch::{Part, Stretch};
 use crate::exposition::catalog::Of;
 use crate::exposition::heading::Heading;
@@ -39,7 +39,7 @@ impl Parcel {
                         Of::Extras | Of::Campaign(_) | Of::Poll(_) => Ok(()),
                     })
                 });
-                joined(headings.len(), &sheets.collect::<io::Result<Vec<_>>>()?)
+                joined(headings.len(), sheets.collect::<io::Result<_>>()?)
             }
             Part::Campaigns => sheet(headings, &mut lines, |lines, heading| match heading.of {
                 Of::Campaign(of) => campaigns(lines, &heading.name, of, sources),
@@ -64,22 +64,25 @@ impl Parcel {
     }
 }
 
-/// Batches as one sheet, family by family. A scrape hands out few long pieces with fewer calls of the
-/// system than many short ones.
-fn joined(families: usize, sheets: &[Sheet]) -> Sheet {
-    let all = || sheets.iter().flatten();
-    let length = all().map(|segment| segment.deflated.len()).sum();
-    let mut deflated = Vec::with_capacity(length);
-    let mut cuts = Vec::with_capacity(families);
-    for family in 0..families {
-        let (start, mut sum) = (deflated.len(), Sum::default());
-        for segment in sheets.iter().filter_map(|sheet| sheet.get(family)) {
-            deflated.extend_from_slice(&segment.deflated);
-            sum.append(&segment.sum);
+/// Batches as one sheet, family by family, and each let go of as soon as it is copied. A scrape
+/// hands out few long pieces with fewer calls of the system than many short ones.
+fn joined(families: usize, mut sheets: Vec<Sheet>) -> Sheet {
+    let families = (0..families).map(|family| {
+        let parts = sheets.iter_mut().filter_map(|sheet| sheet.get_mut(family));
+        let parts: Vec<Segment> = parts.map(std::mem::take).collect();
+        let length = parts.iter().map(|part| part.deflated.len()).sum();
+        let mut deflated = Vec::with_capacity(length);
+        let mut sum = Sum::default();
+        for part in parts {
+            deflated.extend_from_slice(&part.deflated);
+            sum.append(&part.sum);
         }
-        cuts.push((start..deflated.len(), sum));
-    }
-    segments(deflated.into(), cuts)
+        Segment {
+            deflated: deflated.into(),
+            sum,
+        }
+    });
+    families.collect()
 }
 
 fn sheet(

@@ -68,18 +68,6 @@ impl Sum {
     }
 }
 
-/// The segments that a buffer holds.
-pub(super) fn segments(
-    deflated: Bytes,
-    cuts: impl IntoIterator<Item = (Range<usize>, Sum)>,
-) -> Vec<Segment> {
-    let cuts = cuts.into_iter().map(|(at, sum)| Segment {
-        deflated: deflated.slice(at),
-        sum,
-    });
-    cuts.collect()
-}
-
 /// Compresses what is written, segment after segment.
 pub(super) struct Deflater {
     compress: Compress,
@@ -111,12 +99,16 @@ impl Deflater {
         Ok(())
     }
 
-    /// The segments since they were last taken, in a buffer of their length: this one's, which grew, is
-    /// kept for the next ones.
+    /// The segments since they were last taken, each in a buffer of its length. This one's buffer, which
+    /// grew, is kept for the next ones.
     pub(super) fn take(&mut self) -> Vec<Segment> {
-        let deflated = Bytes::copy_from_slice(&self.deflated);
+        let cuts = self.cuts.drain(..).map(|(at, sum)| Segment {
+            deflated: Bytes::copy_from_slice(&self.deflated[at]),
+            sum,
+        });
+        let segments = cuts.collect();
         self.deflated.clear();
-        segments(deflated, self.cuts.drain(..))
+        segments
     }
 
     fn deflate(&mut self, mut text: &[u8], flush: FlushCompress) -> io::Result<()> {

@@ -18,6 +18,8 @@ use tokio::sync::mpsc;
 /// How long threads may take to end once everything else has.
 const LAST_THREADS: Duration = Duration::from_millis(500);
 
+/// A refresh needs for a moment about half of what is held. glibc keeps that, once for each thread
+/// that ever read or rendered; musl's allocator is slow. This one is the same everywhere.
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 

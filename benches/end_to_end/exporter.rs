@@ -164,8 +164,9 @@ impl Exporter {
     /// What the refreshes of some seconds cost, scrapes left out.
     pub(crate) fn refreshes(&self, api: &Api) -> Refreshes {
         let (calls, cpu, begun) = (api.calls(), self.child.cpu(), Instant::now());
-        // Where a poll takes longer, a whole round of them.
-        while begun.elapsed() < WATCHED.max(self.account.interval) {
+        // Where a poll takes longer, a whole round of them, and until there was one.
+        let watched = WATCHED.max(self.account.interval);
+        while begun.elapsed() < watched || (api.calls() == calls && begun.elapsed() < PATIENCE) {
             sleep(WATCHED / 40);
         }
         Refreshes {

@@ -17,8 +17,8 @@ const PREFIX: &str = "marketing_messages_";
 const KEPT_END: &str = "_threshold";
 const KEPT_BEGINNING: &str = "exporter_";
 
-/// Metrics that there are without any extra field, and whose names [`KEPT_END`] and
-/// [`KEPT_BEGINNING`] do not tell. The page knows them better, but stands above the config: a test
+/// Metrics that there are without any extra field, and whose names `KEPT_END` and
+/// `KEPT_BEGINNING` do not tell. The page knows them better, but stands above the config: a test
 /// holds the two together.
 pub const BUILT_IN_METRICS: [&str; 18] = [
     "delivered",

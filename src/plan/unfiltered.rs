@@ -11,7 +11,8 @@ use crate::listing::Listing;
 use crate::row::Level;
 
 /// Of so many polls by ids, the last one tries. A poll asks two questions by ids and a try costs at
-/// most as much as one of them, so that all tries together add a sixteenth.
+/// most as much as one of them, repeats after errors left out, so that all tries together add a
+/// sixteenth.
 const POLLS_A_TRY: u32 = 8;
 
 /// What the polls of a window have learnt of asking it without a filter.
@@ -50,7 +51,7 @@ impl Unfiltered {
         };
     }
 
-    /// After so many calls there was no end.
+    /// After so many calls there was no end, or an error was.
     pub fn given_up(&mut self, calls: usize) {
         self.calls = Some(calls.saturating_add(1));
     }

@@ -119,7 +119,7 @@ impl Turn {
         let Some(ways) = source.ways(window, question, listing, self.unfiltered) else {
             return Heard::default();
         };
-        // Before it is tried: what ends in an error is not to be tried again and again.
+        // Before it is tried, since a poll may end there.
         if question == Question::Delivery {
             self.unfiltered.passed_over();
         }
@@ -170,12 +170,11 @@ impl Turn {
                 self.error.get_or_insert(error);
                 Some(heard)
             }
-            Err(error) => {
-                // What was too much for one large answer is not too much for many small ones.
+            Err(_) => {
+                // What was too much for one large answer is not too much for many small ones. Nor is
+                // it tried at the next poll, whichever way it failed.
                 self.lessons.page_size = page_size;
-                if error.class == Class::TooLarge {
-                    self.unfiltered.given_up(*calls);
-                }
+                self.unfiltered.given_up(*calls);
                 None
             }
         }

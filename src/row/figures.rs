@@ -20,7 +20,7 @@ pub enum Figure {
 ///
 /// Rows are most of what is held in memory, most of their columns are missing, and most of their
 /// numbers have few digits. So the words are: how many columns there are; two bits a column, its
-/// [`kind`]; and the numbers, each in one word or two. Other rows may stand behind them.
+/// kind; and the numbers, each in one word or two. Other rows may stand behind them.
 #[derive(Clone)]
 pub struct Figures {
     words: Arc<[u32]>,

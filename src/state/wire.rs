@@ -16,8 +16,8 @@ use crate::row::Identity;
 /// The largest file that is written or read, in bytes: some 900,000 campaigns in two windows.
 pub(super) const LARGEST: u64 = 512 * 1024 * 1024;
 
-/// How many bytes of memory a file may become: what is kept in two bits there takes sixteen bytes
-/// here while it is read.
+/// How many bytes of memory a file may become: what is kept in two bits there counts as eight bytes
+/// here, which is what most numbers take at most.
 const MEMORY: u64 = 2 * 1024 * 1024 * 1024;
 
 /// How many bytes are written at once.

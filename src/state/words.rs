@@ -198,6 +198,9 @@ const MISSING: u8 = 0;
 const REJECTED: u8 = 1;
 const GIVEN: u8 = 2;
 
+/// Far more than any config's: a row takes some memory while it is read, whatever is left of it.
+const MOST_COLUMNS: usize = 65_536;
+
 /// How many columns, two bits for what each is, and then the numbers that were given.
 impl Kept for Figures {
     fn put<'a>(&'a self, to: &mut Out<'a>) {
@@ -220,7 +223,12 @@ impl Kept for Figures {
 
     fn take(from: &mut In<'_>) -> Result<Self, Refused> {
         let columns = usize::take(from)?;
-        from.afford(columns.saturating_mul(size_of::<Figure>()))?;
+        if columns > MOST_COLUMNS {
+            return Err(Refused::Garbled(
+                "it holds a row of more columns than anybody asks for",
+            ));
+        }
+        from.afford(columns.saturating_mul(size_of::<f64>()))?;
         let tags = from.block(columns.div_ceil(4))?;
         let figures = (0..columns).map(|column| {
             let tag = tags[column / 4] >> (column % 4 * 2) & 0b11;

@@ -247,6 +247,29 @@ async fn few_rows_of_many_campaigns_are_one_page_a_question() {
 }
 
 #[tokio::test]
+async fn a_try_that_fails_is_not_repeated_at_the_next_poll() {
+    let api = Api::start(mostly_quiet(100)).await;
+    let config = config(
+        "interval: 50ms",
+        &format!("ad_accounts: [{{ id: {MANY} }}]"),
+    );
+    let _exporter = api.exporter(&config).await;
+    wait_until("polls that have learnt", || {
+        questions(&api).1.iter().any(|request| ids(request) == 0)
+    })
+    .await;
+    let before = questions(&api).1.len();
+    // As often as one request is sent.
+    api.break_with(&["unavailable@endpoint:insights*3"]);
+    wait_until("polls by ids again", || {
+        let conversions = questions(&api).1;
+        let by_ids = conversions[before..].iter().filter(|r| ids(r) == 100);
+        by_ids.count() >= 3 * 3
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn tries_cost_a_sixteenth_and_notice_when_an_ad_account_grows_quiet() {
     let api = Api::start(mostly_quiet(1_300)).await;
     let config = config(

@@ -1,23 +1,24 @@
 # syntax=docker/dockerfile:1
-# A static program and nothing beside it: no shell, no package manager. `docker build --build-arg REVISION=$(git rev-parse
-# --short=12 HEAD) .` makes it say which revision it is.
+# Image with a static binary, without shell and package manager. Set the revision that `--version` prints with
+# `docker build --build-arg REVISION=$(git rev-parse --short=12 HEAD) .`
 
-FROM rust:1.88.0-alpine3.22 AS build
-# hadolint ignore=DL3018 # Alpine keeps no old versions: a pinned one is gone with the next
+FROM rust:1.90.0-alpine3.22 AS build
+# hadolint ignore=DL3018 # Alpine deletes old package versions, so that a pinned version would soon be missing
 RUN apk add --no-cache ca-certificates musl-dev
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY crates crates
 COPY src src
 COPY examples examples
 ARG REVISION=unknown
 ENV REVISION=$REVISION
-# Both caches outlive the layer; the program is copied out of them.
+# The cache mounts are not part of the layer, so the binary is copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin marketing-messages-exporter \
-    && cp target/release/marketing-messages-exporter /marketing-messages-exporter
+    cargo build --profile dist --locked --bin marketing-messages-exporter \
+    && cp target/dist/marketing-messages-exporter /marketing-messages-exporter
 
-# Certificate authorities, the program, and nothing else.
+# The final image contains only the CA certificates and the binary.
 FROM scratch
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="marketing-messages-exporter" \
@@ -26,11 +27,11 @@ LABEL org.opencontainers.image.title="marketing-messages-exporter" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /marketing-messages-exporter /marketing-messages-exporter
-# By number, so that Kubernetes sees that it is not root.
+# Numeric, so that Kubernetes can verify `runAsNonRoot`.
 USER 65532:65532
 WORKDIR /etc/marketing-messages-exporter
 EXPOSE 10919
-# With other flags for address or web config, give them to the health check as well.
+# If you set --web.listen-address or --web.config.file, pass the same flags to the health check.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
     CMD ["/marketing-messages-exporter", "healthcheck"]
 ENTRYPOINT ["/marketing-messages-exporter"]

@@ -1,27 +1,33 @@
-//! What `build_info` says of the build: compiler and revision.
+//! Passes compiler version and git revision to the crate, for `--version` and the metric `build_info`.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// `cargo package` writes the revision here, for sources that come without their repository.
-const PACKAGED: &str = ".cargo_vcs_info.json";
+/// File of a packaged crate in which `cargo package` records the revision.
+const VCS_INFO: &str = ".cargo_vcs_info.json";
 
 fn main() {
     println!("cargo::rerun-if-env-changed=REVISION");
     println!("cargo::rerun-if-changed=build.rs");
     let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-    let rustc = said(Command::new(compiler).arg("--version"));
+    let rustc = output_of(Command::new(compiler).arg("--version"));
     let rustversion = rustc.as_deref().and_then(|text| text.split(' ').nth(1));
-    // Whoever builds it knows best; an empty word is none.
-    let given = std::env::var("REVISION")
+    // Takes precedence, for builds without a repository such as that of the image. An empty value counts as not set.
+    let from_env = std::env::var("REVISION")
         .ok()
-        .filter(|word| !word.is_empty());
-    let revision = given.or_else(checked_out).or_else(packaged);
+        .filter(|value| !value.is_empty());
+    let revision = from_env.or_else(git_revision).or_else(packaged_revision);
     let unknown = "unknown";
     println!(
         "cargo::rustc-env=RUST_VERSION={}",
         rustversion.unwrap_or(unknown)
+    );
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| unknown.to_owned());
+    println!(
+        "cargo::rustc-env=PLATFORM={}/{}",
+        variable("CARGO_CFG_TARGET_OS"),
+        variable("CARGO_CFG_TARGET_ARCH")
     );
     println!(
         "cargo::rustc-env=REVISION={}",
@@ -29,25 +35,26 @@ fn main() {
     );
 }
 
-/// The revision of the repository that this is the root of. A tarball may be unpacked inside of
-/// another one, whose revision is none of ours.
-fn checked_out() -> Option<String> {
-    let root = said(git().args(["rev-parse", "--show-toplevel"]))?;
+/// Returns the revision of HEAD if the package is at the root of a git repository. A tarball may be unpacked inside
+/// an unrelated repository, which must not be used.
+fn git_revision() -> Option<String> {
+    let root = output_of(git().args(["rev-parse", "--show-toplevel"]))?;
     let here = fs::canonicalize(".").ok()?;
     if fs::canonicalize(root).ok()? != here {
         return None;
     }
-    // The log of HEAD gets a line with every commit and checkout; in a worktree it stands elsewhere.
-    if let Some(log) = said(git().args(["rev-parse", "--git-path", "logs/HEAD"]))
+    // git appends to this log at every commit and checkout. In a worktree it has another path.
+    if let Some(log) = output_of(git().args(["rev-parse", "--git-path", "logs/HEAD"]))
         && Path::new(&log).exists()
     {
         println!("cargo::rerun-if-changed={log}");
     }
-    said(git().args(["rev-parse", "--short=12", "HEAD"]))
+    output_of(git().args(["rev-parse", "--short=12", "HEAD"]))
 }
 
-fn packaged() -> Option<String> {
-    let text = fs::read_to_string(PACKAGED).ok()?;
+/// Returns the revision that `cargo package` recorded.
+fn packaged_revision() -> Option<String> {
+    let text = fs::read_to_string(VCS_INFO).ok()?;
     let (_, rest) = text.split_once("\"sha1\": \"")?;
     let revision = rest.get(..12)?;
     let hexadecimal = revision.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -58,7 +65,8 @@ fn git() -> Command {
     Command::new("git")
 }
 
-fn said(command: &mut Command) -> Option<String> {
+/// Returns the trimmed standard output of a command, or `None` if it fails or prints nothing.
+fn output_of(command: &mut Command) -> Option<String> {
     let output = command
         .output()
         .ok()

@@ -1,11 +1,11 @@
-//! The steps from an answer's bytes to a scrape, one by one, beside what peers do in their place.
+//! Benchmarks of the single steps from a response to a scrape, compared with other libraries.
 //!
-//! `cargo bench --bench steps`. Time is the machine's, so read the ratios; allocations are exact:
-//! those of `scrape` must be the same however many campaigns there are.
+//! Run with `cargo bench --bench steps`. Times depend on the machine, so compare the ratios. Allocation counts are exact:
+//! those of `scrape` must not depend on the number of campaigns.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a benchmark that cannot go on says so by panicking"
+    reason = "a benchmark fails by panicking"
 )]
 
 use std::collections::BTreeMap;
@@ -17,15 +17,15 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use marketing_messages_exporter::beat::Beat;
-use marketing_messages_exporter::config::{Config, Document};
-use marketing_messages_exporter::exposition::{self, Own, Page};
-use marketing_messages_exporter::graph::{Client, read_answer};
-use marketing_messages_exporter::plan::{Plan, Query, Question, Shard};
-use marketing_messages_exporter::poll::{Crank, Settings};
-use marketing_messages_exporter::secret::{Secret, SecretSource};
-use marketing_messages_exporter::simulator::{self, World};
-use marketing_messages_exporter::snapshot::{Heard, Polled, Snapshot};
+use graph_simulator::{Simulator, World};
+use marketing_messages_exporter::config::{Config, NamedDocument};
+use marketing_messages_exporter::graph::{Client, read_response};
+use marketing_messages_exporter::metrics::{self, MetricsPage, PageFormat, SelfMetrics};
+use marketing_messages_exporter::model::{Secret, SecretSource};
+use marketing_messages_exporter::plan::{Plan, Query, QueryKind, Shard};
+use marketing_messages_exporter::platform::Heartbeat;
+use marketing_messages_exporter::scheduler::{Scheduler, SchedulerDeps};
+use marketing_messages_exporter::snapshot::{PollResult, QueryResult, Snapshot};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Registry, TextEncoder};
@@ -41,31 +41,34 @@ static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 const CAMPAIGNS: [usize; 2] = [1_000, 10_000];
 
-/// Rows of the answer that is parsed: a full page.
-const PAGE: usize = 500;
+/// Rows of the parsed response: a full result page.
+const PAGE_ROWS: usize = 500;
 
 fn main() {
     divan::main();
 }
 
-/// One ad account with so many campaigns, polled once.
+fn self_metrics() -> Arc<SelfMetrics> {
+    Arc::new(SelfMetrics::new("", "", "", Shard::ALL, Arc::default()).unwrap())
+}
+
+/// Returns the snapshot of one ad account after its first poll; computed once per number of campaigns.
 fn polled(campaigns: usize) -> Arc<Snapshot> {
-    static KNOWN: Mutex<BTreeMap<usize, Arc<Snapshot>>> = Mutex::new(BTreeMap::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let snapshot = known.entry(campaigns).or_insert_with(|| {
+    static SNAPSHOTS: Mutex<BTreeMap<usize, Arc<Snapshot>>> = Mutex::new(BTreeMap::new());
+    let mut snapshots = SNAPSHOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let snapshot = snapshots.entry(campaigns).or_insert_with(|| {
         RUNTIME.block_on(async {
-            let api = api(campaigns).await;
-            let (config, plan) = planned(&api.url());
-            let unknown = Arc::new(Snapshot::unknown(&plan, now()));
-            let settings = Settings {
-                client: Client::new(&api.url(), "v26.0", config.graph.timeout, None).unwrap(),
-                own: Arc::new(Own::new("", "", "", Shard::WHOLE).unwrap()),
-                publish: watch::channel(Arc::clone(&unknown)).0,
-                beat: Arc::new(Beat::default()),
+            let api = start_api(campaigns).await;
+            let (config, plan) = config_and_plan(&api.url());
+            let empty = Arc::new(Snapshot::empty(&plan, now()));
+            let deps = SchedulerDeps {
+                client: Client::new(&api.url(), "v27.0", config.graph.timeout, None).unwrap(),
+                self_metrics: self_metrics(),
+                health: Arc::default(),
+                publish: watch::channel(Arc::clone(&empty)).0,
+                heartbeat: Arc::new(Heartbeat::default()),
             };
-            Crank::new(&config, &plan, unknown, settings)
-                .run_once()
-                .await
+            Scheduler::new(&config, &plan, empty, deps).run_once().await
         })
     });
     Arc::clone(snapshot)
@@ -73,10 +76,10 @@ fn polled(campaigns: usize) -> Arc<Snapshot> {
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-async fn api(campaigns: usize) -> simulator::Simulator {
+async fn start_api(campaigns: usize) -> Simulator {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let world = World::with_campaigns(campaigns, 0);
-    simulator::start(listener, world, Arc::new(now))
+    Simulator::start(listener, world, Arc::new(now))
         .await
         .unwrap()
 }
@@ -84,12 +87,12 @@ async fn api(campaigns: usize) -> simulator::Simulator {
 fn now() -> jiff::Timestamp {
     #[expect(
         clippy::disallowed_methods,
-        reason = "a program's outermost part hands the clock in"
+        reason = "the outermost layer of a program provides the clock"
     )]
     jiff::Timestamp::now()
 }
 
-fn planned(url: &str) -> (Config, Plan) {
+fn config_and_plan(url: &str) -> (Config, Plan) {
     let text = format!(
         "graph: {{ url: \"{url}\" }}
 polling: {{ concurrency: 64 }}
@@ -98,102 +101,101 @@ businesses: [{{ name: many, access_token_env: T, ad_accounts: [{{ id: act_101500
 "
     );
     let name = "config".to_owned();
-    let mut config = Config::parse(Document { name, text }, Vec::new()).unwrap();
-    config.businesses[0].token = SecretSource::Given(Secret::new(World::demo_token()).unwrap());
-    let plan = Plan::of(&config, Shard::WHOLE);
+    let mut config = Config::parse(NamedDocument { name, text }, Vec::new()).unwrap();
+    config.businesses[0].token = SecretSource::Inline(Secret::new(World::demo_token()).unwrap());
+    let plan = Plan::for_shard(&config, Shard::ALL);
     (config, plan)
 }
 
-/// A full page of an answer as it comes over the wire, and the query that it answers.
-fn answer(question: Question) -> (Query, Vec<u8>) {
-    let api = RUNTIME.block_on(api(PAGE));
-    let (_, plan) = planned(&api.url());
+/// Returns a query and a full result page for it, as received from the API.
+fn query_and_response(kind: QueryKind) -> (Query, Vec<u8>) {
+    let api = RUNTIME.block_on(start_api(PAGE_ROWS));
+    let (_, plan) = config_and_plan(&api.url());
     let source = &plan.sources[0];
-    let listing = polled(1_000).sources[0].listing.clone();
-    let queries = source.queries(&source.windows[0], question, listing.as_deref());
+    let inventory = polled(1_000).sources[0].inventory.clone();
+    let queries = source.queries(&source.windows[0], kind, inventory.as_deref());
     let query = queries.unwrap().remove(0);
-    let fields = match question {
-        Question::Delivery => {
+    let fields = match kind {
+        QueryKind::Delivery | QueryKind::Spend => {
             let fields: Vec<&str> = query.columns.delivery().map(|(field, _)| field).collect();
             fields.join(",")
         }
-        Question::Conversions => {
+        QueryKind::Conversions | QueryKind::Joined => {
             "actions,action_values,website_purchase_roas,marketing_messages_spend".to_owned()
         }
     };
     let path = format!(
-        "/v26.0/act_10150000000009001/insights?level=campaign&date_preset=today&limit={PAGE}\
+        "/v27.0/act_10150000000009001/insights?level=campaign&date_preset=today&limit={PAGE_ROWS}\
          &fields=account_id,account_currency,campaign_id,campaign_name,attribution_setting,{fields}"
     );
-    let address = api.url().replace("http://", "");
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut stream = TcpStream::connect(api.address()).unwrap();
     let token = World::demo_token();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n").unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
-    let head = bytes
+    let body_start = bytes
         .windows(4)
-        .position(|four| four == b"\r\n\r\n")
+        .position(|window| window == b"\r\n\r\n")
         .unwrap()
         + 4;
-    let body = bytes.split_off(head);
-    assert_eq!(read_answer(&query, 200, &body).unwrap().len(), PAGE);
+    let body = bytes.split_off(body_start);
+    assert_eq!(read_response(&query, 200, &body).unwrap().len(), PAGE_ROWS);
     (query, body)
 }
 
-#[divan::bench(args = [Question::Delivery, Question::Conversions])]
-fn parse(bencher: Bencher<'_, '_>, question: Question) {
-    let (query, body) = answer(question);
+#[divan::bench(args = [QueryKind::Delivery, QueryKind::Conversions])]
+fn parse(bencher: Bencher<'_, '_>, kind: QueryKind) {
+    let (query, body) = query_and_response(kind);
     bencher
-        .counter(ItemsCount::new(PAGE))
-        .bench(|| read_answer(&query, 200, &body).unwrap());
+        .counter(ItemsCount::new(PAGE_ROWS))
+        .bench(|| read_response(&query, 200, &body).unwrap());
 }
 
-/// As naive clients do it: the same page as a tree of values.
-#[divan::bench(args = [Question::Delivery, Question::Conversions])]
-fn parse_into_values(bencher: Bencher<'_, '_>, question: Question) {
-    let (_, body) = answer(question);
+/// For comparison: the same result page, parsed into `serde_json::Value`.
+#[divan::bench(args = [QueryKind::Delivery, QueryKind::Conversions])]
+fn parse_into_values(bencher: Bencher<'_, '_>, kind: QueryKind) {
+    let (_, body) = query_and_response(kind);
     bencher
-        .counter(ItemsCount::new(PAGE))
+        .counter(ItemsCount::new(PAGE_ROWS))
         .bench(|| serde_json::from_slice::<serde_json::Value>(&body).unwrap());
 }
 
 #[divan::bench(args = CAMPAIGNS)]
-fn advance(bencher: Bencher<'_, '_>, campaigns: usize) {
-    let known = Arc::clone(&polled(campaigns).sources[0]);
-    let heard = |rows| Heard {
+fn apply_poll_result(bencher: Bencher<'_, '_>, campaigns: usize) {
+    let state = Arc::clone(&polled(campaigns).sources[0]);
+    let query_result = |rows| QueryResult {
         rows: Some(rows),
-        ..Heard::default()
+        ..QueryResult::default()
     };
-    let window = &known.windows[0];
+    let window = &state.windows[0];
     let delivery = window.delivery.as_ref().unwrap().rows.clone();
     let conversions = window.conversions.as_ref().unwrap().rows.clone();
     bencher
         .counter(ItemsCount::new(campaigns))
-        .with_inputs(|| Polled {
+        .with_inputs(|| PollResult {
             duration: Duration::from_secs(1),
-            delivery: heard(delivery.clone()),
-            conversions: Some(heard(conversions.clone())),
-            ..Polled::begun(0, now())
+            delivery: query_result(delivery.clone()),
+            conversions: Some(query_result(conversions.clone())),
+            ..PollResult::empty(0, now())
         })
-        .bench_values(|polled| known.advance(polled));
+        .bench_values(|result| state.apply(result));
 }
 
-/// The text of the page, in portions that are overwritten: what compresses them reads each while it is
-/// in the CPU's cache.
+/// Renders the text of the metrics page into a small buffer that is reused, so that compression can read it from the
+/// CPU cache.
 #[divan::bench(args = CAMPAIGNS)]
 fn write_page(bencher: Bencher<'_, '_>, campaigns: usize) {
     let snapshot = polled(campaigns);
-    bencher.bench_local(|| exposition::write(&snapshot, &mut Nowhere).unwrap());
+    bencher.bench_local(|| metrics::write_campaign_page(&snapshot, &mut Discard).unwrap());
 }
 
-/// Takes portions, and keeps none.
-struct Nowhere;
+/// A writer that discards its input.
+struct Discard;
 
-impl Write for Nowhere {
-    fn write(&mut self, portion: &[u8]) -> std::io::Result<usize> {
-        black_box(portion);
-        Ok(portion.len())
+impl Write for Discard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        black_box(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -201,7 +203,7 @@ impl Write for Nowhere {
     }
 }
 
-/// What the page's text costs to copy: nothing can be faster.
+/// Copies the text of the page; a lower bound for rendering.
 #[divan::bench(args = CAMPAIGNS)]
 fn copy_page(bencher: Bencher<'_, '_>, campaigns: usize) {
     let text = text(campaigns);
@@ -212,27 +214,27 @@ fn copy_page(bencher: Bencher<'_, '_>, campaigns: usize) {
     });
 }
 
-/// The page with gzip, when everything changed.
+/// Renders and compresses the page after everything changed.
 #[divan::bench(args = CAMPAIGNS)]
 fn render_page(bencher: Bencher<'_, '_>, campaigns: usize) {
     let snapshot = polled(campaigns);
-    bencher.bench(|| Page::render(Arc::clone(&snapshot), String::new(), None).unwrap());
+    bencher.bench(|| MetricsPage::render(Arc::clone(&snapshot), String::new(), None).unwrap());
 }
 
-/// What one scrape makes before bytes are copied out.
+/// Assembles the response of a scrape, without sending it.
 #[divan::bench(args = CAMPAIGNS)]
 fn scrape(bencher: Bencher<'_, '_>, campaigns: usize) {
-    let own = Own::new("", "", "", Shard::WHOLE).unwrap();
-    let page = Page::render(polled(campaigns), own.encode_businesses(), None).unwrap();
-    bencher.bench(|| page.gzip(own.encode_few().as_bytes()));
+    let own = self_metrics();
+    let page = MetricsPage::render(polled(campaigns), own.encode_businesses(), None).unwrap();
+    bencher.bench(|| page.gzip(PageFormat::Text, own.encode_global().as_bytes()));
 }
 
-/// The `prometheus` crate with a collector that makes families at every scrape.
+/// For comparison: the `prometheus` crate with a collector that creates the families at each scrape.
 #[divan::bench(args = CAMPAIGNS, max_time = 10)]
 fn prometheus_crate(bencher: Bencher<'_, '_>, campaigns: usize) {
     let registry = Registry::new();
     registry
-        .register(Box::new(Peer::of(&text(campaigns))))
+        .register(Box::new(Peer::from_page(&text(campaigns))))
         .unwrap();
     bencher.bench(|| {
         let mut page = String::new();
@@ -243,11 +245,11 @@ fn prometheus_crate(bencher: Bencher<'_, '_>, campaigns: usize) {
     });
 }
 
-/// The `prometheus-client` crate with a collector of its own.
+/// For comparison: the `prometheus-client` crate with a custom collector.
 #[divan::bench(args = CAMPAIGNS, max_time = 10)]
 fn prometheus_client_crate(bencher: Bencher<'_, '_>, campaigns: usize) {
     let mut registry = ClientRegistry::default();
-    registry.register_collector(Box::new(Peer::of(&text(campaigns))));
+    registry.register_collector(Box::new(Peer::from_page(&text(campaigns))));
     bencher.bench(|| {
         let mut page = String::new();
         prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
@@ -257,17 +259,17 @@ fn prometheus_client_crate(bencher: Bencher<'_, '_>, campaigns: usize) {
 
 fn text(campaigns: usize) -> String {
     let mut page = Vec::new();
-    exposition::write(&polled(campaigns), &mut page).unwrap();
+    metrics::write_campaign_page(&polled(campaigns), &mut page).unwrap();
     String::from_utf8(page).unwrap()
 }
 
 type Labels = Vec<(String, String)>;
 
-/// The samples of a page, family by family, for other libraries to encode.
+/// The samples of a page by family, as a collector for other libraries.
 struct Peer(Vec<(String, Vec<(Labels, f64)>)>);
 
 impl Peer {
-    fn of(page: &str) -> Self {
+    fn from_page(page: &str) -> Self {
         let mut families: Vec<(String, Vec<(Labels, f64)>)> = Vec::new();
         for line in page.lines().filter(|line| !line.starts_with('#')) {
             let (name, rest) = line.split_once('{').unwrap();
@@ -315,7 +317,7 @@ impl Collector for Peer {
             });
             let mut family = MetricFamily::default();
             family.set_name(name.clone());
-            family.set_help("Something".to_owned());
+            family.set_help("Help".to_owned());
             family.set_field_type(MetricType::GAUGE);
             family.set_metric(metrics.collect());
             family
@@ -327,8 +329,8 @@ impl Collector for Peer {
 impl ClientCollector for Peer {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for (name, samples) in &self.0 {
-            let kind = ConstGauge::new(0.0_f64).metric_type();
-            let mut family = encoder.encode_descriptor(name, "Something", None, kind)?;
+            let metric_type = ConstGauge::new(0.0_f64).metric_type();
+            let mut family = encoder.encode_descriptor(name, "Help", None, metric_type)?;
             for (labels, value) in samples {
                 ConstGauge::new(*value).encode(family.encode_family(labels)?)?;
             }

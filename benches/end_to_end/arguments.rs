@@ -1,47 +1,52 @@
-//! What is to be measured, by the flags behind `--`.
+//! Parses the flags after `--`.
 
 use crate::exporter::WINDOWS;
 
-/// What was asked for.
+/// Parsed command line flags.
 pub(crate) struct Arguments {
-    /// Message campaigns of one ad account; each size is measured on its own.
+    /// Numbers of message campaigns of the ad account; each is measured separately.
     pub(crate) campaigns: Vec<usize>,
-    /// Windows of each campaign.
+    /// Number of windows.
     pub(crate) windows: usize,
-    /// Whether others serve the same numbers, to be compared with.
+    /// Whether other implementations are measured for comparison.
     pub(crate) peers: bool,
-    /// So many small customers instead.
+    /// Number of businesses; measures many small businesses instead of one large ad account.
     pub(crate) businesses: Option<usize>,
-    /// What so many polls leave behind instead.
+    /// Number of polls; measures memory growth over this number of polls instead.
     pub(crate) polls: Option<usize>,
 }
 
 impl Arguments {
-    /// Panics at a flag that there is not: to measure something else would be worse.
-    pub(crate) fn parse(words: &[String]) -> Self {
-        let mut asked = Self {
+    /// Parses the flags and panics at an unknown one, so that a typo does not measure something else.
+    pub(crate) fn parse(flags: &[String]) -> Self {
+        let mut arguments = Self {
             campaigns: vec![1_000, 10_000],
             windows: 2,
             peers: true,
             businesses: None,
             polls: None,
         };
-        for word in words {
-            match word.split_once('=').unwrap_or((word, "")) {
-                ("--campaigns", sizes) => asked.campaigns = sizes.split(',').map(number).collect(),
-                ("--windows", windows) => asked.windows = number(windows).clamp(1, WINDOWS.len()),
-                ("--no-peers", "") => asked.peers = false,
-                ("--businesses", businesses) => asked.businesses = Some(number(businesses)),
-                ("--polls", polls) => asked.polls = Some(number(polls)),
-                // Cargo says so to every benchmark.
+        for flag in flags {
+            match flag.split_once('=').unwrap_or((flag, "")) {
+                ("--campaigns", sizes) => {
+                    arguments.campaigns = sizes.split(',').map(number).collect()
+                }
+                ("--windows", windows) => {
+                    arguments.windows = number(windows).clamp(1, WINDOWS.len())
+                }
+                ("--no-peers", "") => arguments.peers = false,
+                ("--businesses", businesses) => arguments.businesses = Some(number(businesses)),
+                ("--polls", polls) => arguments.polls = Some(number(polls)),
+                // Passed by cargo to every benchmark.
                 ("--bench", "") => {}
-                _ => panic!("there is no flag {word}"),
+                _ => panic!("unknown flag {flag}"),
             }
         }
-        asked
+        arguments
     }
 }
 
 fn number(text: &str) -> usize {
-    text.parse().expect("a flag that takes a number")
+    text.parse()
+        .expect("the value of the flag should be a number")
 }

@@ -1,63 +1,64 @@
-//! A process of ours: what it costs, by `/proc`, and its end.
+//! Child processes: start, end, and resource usage from `/proc`.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The unit of processor times in `/proc`: hundredths of a second, on every Linux.
-const TICKS: u64 = 100;
+/// Unit of CPU times in `/proc`: `USER_HZ`, which is 100 on all common Linux platforms.
+const TICKS_PER_SECOND: u64 = 100;
 
-/// Ends with this value.
+/// A child process that is ended when this value is dropped.
 pub(crate) struct Child {
     process: std::process::Child,
-    /// What ends it.
+    /// Argument of `kill` that ends the process.
     signal: &'static str,
 }
 
 impl Child {
-    /// Starts it, and gives the first line of its standard output that begins so, without that.
-    pub(crate) fn start(command: &mut Command, awaited: &str) -> (Self, String) {
+    /// Starts a process and waits for a line with the prefix on its standard output; returns the rest of that line.
+    pub(crate) fn start(command: &mut Command, prefix: &str) -> (Self, String) {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let found = lines
             .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix(awaited).map(str::to_owned));
+            .find_map(|line| line.strip_prefix(prefix).map(str::to_owned));
         (
-            Self::ended_by("-KILL", child),
-            found.expect("a line that says where it listens"),
+            Self::with_signal("-KILL", child),
+            found.expect("the process should print its port"),
         )
     }
 
-    /// Starts it, and waits for nothing.
-    pub(crate) fn silent(command: &mut Command) -> Self {
-        Self::ended_by("-KILL", command.stdout(Stdio::null()).spawn().unwrap())
+    /// Starts a process without reading its standard output.
+    pub(crate) fn start_silent(command: &mut Command) -> Self {
+        Self::with_signal("-KILL", command.stdout(Stdio::null()).spawn().unwrap())
     }
 
-    /// One that has processes of its own, which it ends when it is asked to end.
-    pub(crate) fn gentle(process: std::process::Child) -> Self {
-        Self::ended_by("-TERM", process)
+    /// Wraps a process that must be ended with SIGTERM because it has child processes to end.
+    pub(crate) fn with_sigterm(process: std::process::Child) -> Self {
+        Self::with_signal("-TERM", process)
     }
 
-    fn ended_by(signal: &'static str, process: std::process::Child) -> Self {
+    fn with_signal(signal: &'static str, process: std::process::Child) -> Self {
         Self { process, signal }
     }
 
-    /// Sends it, and nobody else, a signal.
+    /// Sends a signal to the process.
     pub(crate) fn signal(&self, signal: &str) {
         let id = self.process.id().to_string();
         drop(Command::new("kill").args([signal, &id]).status());
     }
 
-    /// Resident memory in bytes, now.
+    /// Returns the resident memory in bytes.
     pub(crate) fn memory(&self) -> u64 {
         self.status("VmRSS:")
     }
 
-    /// The most that it ever was.
-    pub(crate) fn peak(&self) -> u64 {
+    /// Returns the peak of the resident memory in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
         self.status("VmHWM:")
     }
 
+    /// Reads a value in kB from `/proc/PID/status` and returns it in bytes.
     fn status(&self, name: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
@@ -68,10 +69,10 @@ impl Child {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
-    /// Processor time that it has used.
-    pub(crate) fn cpu(&self) -> Duration {
+    /// Returns the CPU time used so far, in user and kernel mode.
+    pub(crate) fn cpu_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
-        // The name, in brackets, may hold anything.
+        // The process name, in parentheses, may contain spaces and parentheses.
         let fields: Vec<&str> = stat
             .rsplit(')')
             .next()
@@ -82,7 +83,7 @@ impl Child {
             .iter()
             .map(|f| f.parse::<u64>().unwrap())
             .sum();
-        Duration::from_millis(ticks * 1000 / TICKS)
+        Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A simulated API with one large ad account, and the exporter as people run it.
+//! The simulated API, and the exporter as a separate process with a config file.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -7,26 +7,26 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use marketing_messages_exporter::plan::PAGE_SIZE;
-use marketing_messages_exporter::simulator::{self, Simulator, World};
+use graph_simulator::{Simulator, World};
+use marketing_messages_exporter::plan::ROWS_PER_PAGE;
 use tokio::runtime::Runtime;
 
 use crate::child::Child;
 use crate::scraper::{Connection, Encoding};
 
-/// How often anything is looked at again.
-const LOOK: Duration = Duration::from_millis(2);
+/// Time between two checks of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Windows that there can be, the config's usual two first.
+/// Available windows; the first two are the defaults of the config.
 pub(crate) const WINDOWS: [&str; 5] = ["today", "last_30d", "yesterday", "last_7d", "this_month"];
 
-/// The longest that a first page is waited for.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// Maximum wait for a complete page.
+const FIRST_PAGE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long refreshes are watched, at least.
-const WATCHED: Duration = Duration::from_secs(20);
+/// Minimum duration of the measurement of refreshes.
+const MIN_REFRESH_TIME: Duration = Duration::from_secs(20);
 
-/// The API, on a socket of this process.
+/// The simulated API, served by this process.
 pub(crate) struct Api {
     _runtime: Runtime,
     simulator: Simulator,
@@ -39,10 +39,10 @@ impl Api {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             #[expect(
                 clippy::disallowed_methods,
-                reason = "a program's outermost part hands the clock in"
+                reason = "the outermost layer of a program provides the clock"
             )]
             let clock = Arc::new(jiff::Timestamp::now);
-            simulator::start(listener, world, clock).await.unwrap()
+            Simulator::start(listener, world, clock).await.unwrap()
         });
         Self {
             _runtime: runtime,
@@ -52,29 +52,29 @@ impl Api {
 }
 
 impl Api {
-    /// Where it is.
+    /// Returns the base URL.
     pub(crate) fn url(&self) -> String {
         self.simulator.url()
     }
 
-    /// How many calls came in so far.
+    /// Returns the number of requests received so far.
     pub(crate) fn calls(&self) -> usize {
         self.simulator.requests().len()
     }
 }
 
-/// The one ad account that the exporter asks about.
+/// Size and polling interval of the simulated ad account.
 #[derive(Clone, Copy)]
 pub(crate) struct Account {
     pub(crate) campaigns: usize,
     pub(crate) windows: usize,
-    /// The time from poll to poll.
+    /// Polling interval.
     pub(crate) interval: Duration,
 }
 
 impl Account {
-    /// One that is polled as often as its size allows: requests are paced, so that a poll of many
-    /// pages takes its time.
+    /// Creates an account with the shortest interval that its size allows: requests are rate-limited, so that a poll
+    /// of many pages takes longer.
     pub(crate) fn new(campaigns: usize, windows: usize) -> Self {
         let seconds = 5 + campaigns * windows / 2_000;
         Self {
@@ -84,50 +84,50 @@ impl Account {
         }
     }
 
-    /// How often, as the config says it.
+    /// Returns the interval as a line of the config.
     fn interval(&self) -> String {
         format!("interval: {}ms", self.interval.as_millis())
     }
 
-    /// A campaign has 22 series or more in each window, and some without one; that many are on
-    /// the page when the last window is.
+    /// Returns a lower bound of the number of series of a complete page, which is reached only when the last window
+    /// is polled. A campaign has at least 22 series per window, and some that do not depend on the window.
     fn series(&self) -> usize {
         self.campaigns * (22 * self.windows - 9)
     }
 }
 
-/// The exporter against it.
+/// A running exporter.
 pub(crate) struct Exporter {
     child: Child,
     config: PathBuf,
     started: Instant,
     account: Account,
     pub(crate) port: u16,
-    /// From its start to its first answer.
-    pub(crate) listening: Duration,
-    /// From its start to the page that shows every campaign.
-    pub(crate) first_page: Duration,
+    /// Time from the start to the first response.
+    pub(crate) time_to_listen: Duration,
+    /// Time from the start to a page with every campaign.
+    pub(crate) time_to_full_page: Duration,
 }
 
-/// What some refreshes cost.
+/// Rows and CPU time of some refreshes.
 pub(crate) struct Refreshes {
     pub(crate) rows: usize,
     pub(crate) cpu: Duration,
 }
 
 impl Exporter {
-    /// With that ad account.
+    /// Starts the exporter with one ad account.
     pub(crate) fn start(api: &Api, account: Account) -> Self {
-        Self::with(&text(api, account), account)
+        Self::with_config(&config_text(api, account), account)
     }
 
-    /// With that config, whose ad accounts together are as large as that one.
-    pub(crate) fn with(text: &str, account: Account) -> Self {
+    /// Starts the exporter with a config; `account` gives the total size of its ad accounts.
+    pub(crate) fn with_config(text: &str, account: Account) -> Self {
         let config = std::env::temp_dir().join(format!("mme-bench-{}.yaml", std::process::id()));
         std::fs::write(&config, text).unwrap();
         let port = free_port();
         let started = Instant::now();
-        let child = Child::silent(
+        let child = Child::start_silent(
             Command::new(env!("CARGO_BIN_EXE_marketing-messages-exporter"))
                 .arg(format!("--config.file={}", config.display()))
                 .arg(format!("--web.listen-address=127.0.0.1:{port}"))
@@ -136,7 +136,7 @@ impl Exporter {
                 .stderr(Stdio::inherit()),
         );
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            sleep(LOOK);
+            sleep(POLL_INTERVAL);
         }
         Connection::open(port).body(Encoding::Gzip);
         Self {
@@ -145,49 +145,54 @@ impl Exporter {
             started,
             account,
             port,
-            listening: started.elapsed(),
-            first_page: Duration::ZERO,
+            time_to_listen: started.elapsed(),
+            time_to_full_page: Duration::ZERO,
         }
     }
 
-    /// Once every campaign is on the page.
-    pub(crate) fn settled(mut self) -> Self {
+    /// Waits until every campaign is on the page.
+    pub(crate) fn wait_for_all_series(mut self) -> Self {
         while self.series() < self.account.series() as u64 {
-            assert!(self.started.elapsed() < PATIENCE, "no whole page");
-            // To look is to have a page begun.
-            sleep(50 * LOOK);
+            assert!(
+                self.started.elapsed() < FIRST_PAGE_TIMEOUT,
+                "timed out waiting for a complete page"
+            );
+            // Each check makes the exporter render a page, so checks are less frequent here.
+            sleep(50 * POLL_INTERVAL);
         }
-        self.first_page = self.started.elapsed();
+        self.time_to_full_page = self.started.elapsed();
         self
     }
 
-    /// What the refreshes of some seconds cost, scrapes left out.
+    /// Measures refreshes without scrapes.
     pub(crate) fn refreshes(&self, api: &Api) -> Refreshes {
-        let (calls, cpu, begun) = (api.calls(), self.child.cpu(), Instant::now());
-        // Where a poll takes longer, a whole round of them, and until there was one.
-        let watched = WATCHED.max(self.account.interval);
-        while begun.elapsed() < watched || (api.calls() == calls && begun.elapsed() < PATIENCE) {
-            sleep(WATCHED / 40);
+        let (calls, cpu, start) = (api.calls(), self.child.cpu_time(), Instant::now());
+        // Lasts at least one polling interval, and until at least one request was sent.
+        let refresh_time = MIN_REFRESH_TIME.max(self.account.interval);
+        while start.elapsed() < refresh_time
+            || (api.calls() == calls && start.elapsed() < FIRST_PAGE_TIMEOUT)
+        {
+            sleep(MIN_REFRESH_TIME / 40);
         }
         Refreshes {
-            // Each row is part of two answers.
-            rows: (api.calls() - calls) * PAGE_SIZE.min(self.account.campaigns) / 2,
-            cpu: self.child.cpu() - cpu,
+            // Each row is in the responses of two queries.
+            rows: (api.calls() - calls) * ROWS_PER_PAGE.min(self.account.campaigns) / 2,
+            cpu: self.child.cpu_time() - cpu,
         }
     }
 
-    /// Lets it rest: no polls from now on.
-    pub(crate) fn rest(&self) {
+    /// Stops polling by reloading a config with a long interval, and waits until the CPU is idle.
+    pub(crate) fn stop_polling(&self) {
         let text = std::fs::read_to_string(&self.config).unwrap();
         let text = text.replace(&self.account.interval(), "interval: 24h");
         std::fs::write(&self.config, text).unwrap();
         self.child.signal("-HUP");
-        let busy = || self.child.cpu();
-        // A poll under way ends as it began.
-        let mut before = busy();
+        let cpu_time = || self.child.cpu_time();
+        // A running poll is not interrupted by the reload.
+        let mut before = cpu_time();
         loop {
             sleep(Duration::from_millis(700));
-            let now = busy();
+            let now = cpu_time();
             if now - before < Duration::from_millis(30) {
                 return;
             }
@@ -195,32 +200,32 @@ impl Exporter {
         }
     }
 
-    /// How many series the campaign page has.
+    /// Returns the number of campaign series on the page.
     pub(crate) fn series(&self) -> u64 {
-        self.own("marketing_messages_exporter_page_series ")
+        self.self_metric("marketing_messages_exporter_page_series ")
     }
 
     pub(crate) fn memory(&self) -> u64 {
         self.child.memory()
     }
 
-    pub(crate) fn peak(&self) -> u64 {
-        self.child.peak()
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.child.peak_memory()
     }
 
-    pub(crate) fn cpu(&self) -> Duration {
-        self.child.cpu()
+    pub(crate) fn cpu_time(&self) -> Duration {
+        self.child.cpu_time()
     }
 
-    /// How many polls of a window there were.
+    /// Returns the number of polls of a window so far.
     pub(crate) fn polls(&self) -> u64 {
-        self.own("marketing_messages_exporter_polls_total{")
+        self.self_metric("marketing_messages_exporter_polls_total{")
     }
 
-    /// The number behind an own metric. Own metrics come first: the rest of the page is not read.
-    pub(crate) fn own(&self, begins: &str) -> u64 {
-        let text = Connection::open(self.port).beginning(begins);
-        let line = text.lines().find(|line| line.starts_with(begins));
+    /// Returns the value of a self metric. Self metrics are at the beginning of the page; the rest is not read.
+    pub(crate) fn self_metric(&self, prefix: &str) -> u64 {
+        let text = Connection::open(self.port).read_to_line(prefix);
+        let line = text.lines().find(|line| line.starts_with(prefix));
         let number = line.and_then(|line| line.rsplit(' ').next());
         number
             .and_then(|number| number.parse::<f64>().ok())
@@ -234,7 +239,7 @@ impl Drop for Exporter {
     }
 }
 
-fn text(api: &Api, account: Account) -> String {
+fn config_text(api: &Api, account: Account) -> String {
     let windows = WINDOWS[..account.windows]
         .iter()
         .map(|preset| format!("{{ name: {preset}, date_preset: {preset} }}"));
@@ -251,7 +256,7 @@ businesses:
     )
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that is currently free.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()

@@ -1,52 +1,50 @@
-//! What many polls leave behind in memory: nothing, if the figures are the same.
+//! Measures memory growth over many polls; without a leak, both results are equal.
 
 use std::thread::sleep;
 use std::time::Duration;
 
-use marketing_messages_exporter::plan::PAGE_SIZE;
-use marketing_messages_exporter::simulator::World;
+use graph_simulator::World;
+use marketing_messages_exporter::plan::ROWS_PER_PAGE;
+use marketing_messages_exporter::scheduler::MIN_REQUESTS_PER_SECOND;
 
 use crate::exporter::{Account, Api, Exporter};
 use crate::table::{Column, bytes};
 
-/// Message campaigns: few, so that many polls take minutes.
+/// Message campaigns; few, so that many polls take only minutes.
 const CAMPAIGNS: usize = 1_000;
 
-/// Polls after which everything has had its size for once.
-const FIRST: usize = 10;
+/// Polls after which all buffers have reached their size.
+const WARM_UP_POLLS: usize = 10;
 
-/// Requests a second that every exporter may make.
-const PACE: f64 = 10.0;
-
-/// Memory after the first polls, and after so many.
+/// Measures memory after the warm-up polls and after `polls` polls.
 pub(crate) fn measure(polls: usize, windows: usize, idle: u64) -> Column {
     let mut column = Column::new(format!("{CAMPAIGNS} campaigns, {polls} polls"));
     let api = Api::start(World::with_campaigns(CAMPAIGNS, 0));
-    let calls = 2 * windows * CAMPAIGNS.div_ceil(PAGE_SIZE);
+    let calls = 2 * windows * CAMPAIGNS.div_ceil(ROWS_PER_PAGE);
     let exporter = Exporter::start(
         &api,
         Account {
             campaigns: CAMPAIGNS,
             windows,
-            // A quarter more than the pace allows at best: nothing is to be left out.
-            interval: Duration::from_secs_f64(1.25 * calls as f64 / PACE),
+            // A quarter longer than the request rate requires, so that no poll is skipped.
+            interval: Duration::from_secs_f64(1.25 * calls as f64 / MIN_REQUESTS_PER_SECOND),
         },
     );
-    let exporter = exporter.settled();
+    let exporter = exporter.wait_for_all_series();
     let series = exporter.series();
-    column.say("series", series.to_string());
-    for count in [FIRST.min(polls), polls] {
+    column.record("series", series.to_string());
+    for count in [WARM_UP_POLLS.min(polls), polls] {
         while exporter.polls() < count as u64 {
             sleep(Duration::from_secs(1));
         }
         let memory = exporter.memory();
-        let a_series = memory.saturating_sub(idle) as f64 / series as f64;
-        column.say(
-            &format!("memory a series after {count} polls"),
-            format!("{a_series:.0} B"),
+        let bytes_per_series = memory.saturating_sub(idle) as f64 / series as f64;
+        column.record(
+            &format!("memory per series after {count} polls"),
+            format!("{bytes_per_series:.0} B"),
         );
-        column.say(&format!("memory after {count} polls"), bytes(memory));
+        column.record(&format!("memory after {count} polls"), bytes(memory));
     }
-    column.say("highest memory", bytes(exporter.peak()));
+    column.record("peak memory", bytes(exporter.peak_memory()));
     column
 }

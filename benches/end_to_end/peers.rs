@@ -1,4 +1,4 @@
-//! What others do with the same numbers: encode them at every scrape, or hand out a file.
+//! Other implementations that serve the same page: client libraries that encode it at each scrape, and nginx.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -14,15 +14,15 @@ use crate::exporter::free_port;
 
 const PYTHON: &str = include_str!("prometheus_client.py");
 
-/// The `prometheus` crate as most exporters use it: gauges with labels, encoded at every scrape.
-/// A process of its own, so that its memory can be told.
+/// Starts a server with the `prometheus` crate as most exporters use it: gauges with labels, encoded at each scrape.
+/// It is a separate process so that its memory can be measured.
 pub(crate) fn crate_gauges(page: &Path) -> Option<(Child, u16)> {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let (child, port) = Child::start(command.args(["peer", "gauges"]).arg(page), "port=");
     Some((child, port.parse().unwrap()))
 }
 
-/// Python's client library, where Python has it.
+/// Starts a server with Python's client library, if that is installed.
 pub(crate) fn python(page: &Path) -> Option<(Child, u16)> {
     let has = Command::new("python3")
         .args(["-c", "import prometheus_client"])
@@ -41,7 +41,7 @@ pub(crate) fn python(page: &Path) -> Option<(Child, u16)> {
     Some((child, port))
 }
 
-/// nginx with one file, compressed beforehand, where it is installed.
+/// Starts nginx with a compressed file, if nginx is installed.
 pub(crate) fn nginx(folder: &Path) -> Option<(Child, u16)> {
     let port = free_port();
     let path = folder.display();
@@ -67,12 +67,12 @@ http {{
         .arg(&file)
         .stderr(Stdio::null())
         .stdout(Stdio::null());
-    // Its workers end with it, by a signal that lets it end them.
+    // SIGTERM makes nginx end its worker processes.
     let child = command.spawn().ok()?;
-    let child = Child::gentle(child);
-    let begun = Instant::now();
+    let child = Child::with_sigterm(child);
+    let start = Instant::now();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        if begun.elapsed() > Duration::from_secs(5) {
+        if start.elapsed() > Duration::from_secs(5) {
             return None;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -80,9 +80,9 @@ http {{
     Some((child, port))
 }
 
-/// Serves as that peer until it is ended.
+/// Runs the server of [`crate_gauges`] until the process is ended.
 pub(crate) fn run(peer: &str, page: &str) {
-    assert_eq!(peer, "gauges", "no such peer");
+    assert_eq!(peer, "gauges", "unknown peer");
     let text = std::fs::read_to_string(page).unwrap();
     let registry = registry(&text);
     drop(text);
@@ -92,7 +92,7 @@ pub(crate) fn run(peer: &str, page: &str) {
         let mut stream = stream.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut request = [0; 4096];
-        // One request fits, and the scraper sends them one by one.
+        // A request fits into the buffer, and the scraper does not pipeline requests.
         while stream.read(&mut request).is_ok_and(|read| read > 0) {
             let mut body = Vec::new();
             TextEncoder::new()
@@ -105,7 +105,7 @@ pub(crate) fn run(peer: &str, page: &str) {
     }
 }
 
-/// Every gauge of the page.
+/// Creates a registry with every campaign series of the page.
 fn registry(page: &str) -> Registry {
     let registry = Registry::new();
     let mut families: HashMap<&str, GaugeVec> = HashMap::new();
@@ -125,7 +125,7 @@ fn registry(page: &str) -> Registry {
             .collect();
         let family = families.entry(name).or_insert_with(|| {
             let names: Vec<&str> = labels.iter().map(|(name, _)| *name).collect();
-            let family = GaugeVec::new(Opts::new(name, "Something"), &names).unwrap();
+            let family = GaugeVec::new(Opts::new(name, "Help"), &names).unwrap();
             registry.register(Box::new(family.clone())).unwrap();
             family
         });

@@ -1,4 +1,7 @@
-"""Serves the gauges of a page with Python's prometheus_client: `python - PAGE PORT`."""
+"""Serves the campaign series of a metrics page with Python's prometheus_client.
+
+Usage: python prometheus_client.py PAGE PORT
+"""
 
 import re
 import sys
@@ -15,7 +18,7 @@ for line in open(page, encoding="utf-8"):
     name, labels, value = found.groups()
     labels = dict(re.findall(r'(\w+)="([^"]*)"', labels))
     if name not in families:
-        families[name] = Gauge(name, "Something", list(labels), registry=registry)
+        families[name] = Gauge(name, "Help", list(labels), registry=registry)
     families[name].labels(**labels).set(float(value))
 start_http_server(port, addr="127.0.0.1", registry=registry)
 print("listening", flush=True)

@@ -1,4 +1,4 @@
-//! A scraper that does nothing but read: one connection, one request after the other.
+//! A minimal HTTP client for scrapes: one connection, one request after the other.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -7,29 +7,29 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many scrape at once where requests are counted.
+/// Concurrent connections of a throughput measurement.
 const CONNECTIONS: usize = 2;
 
-/// What the scraper takes.
+/// Accepted content encoding.
 #[derive(Clone, Copy)]
 pub(crate) enum Encoding {
     Gzip,
     Plain,
 }
 
-/// A kept connection.
+/// A persistent connection.
 pub(crate) struct Connection {
     port: u16,
     stream: TcpStream,
-    /// Whether the server said that it hangs up after its last answer.
-    closed: bool,
+    /// Whether the server closes the connection after the last response.
+    close_after_response: bool,
     buffer: Vec<u8>,
 }
 
-/// How long each of some scrapes took, shortest first.
+/// Durations of scrapes in ascending order.
 pub(crate) struct Scrapes {
     sorted: Vec<Duration>,
-    /// Bytes of the last body.
+    /// Size of the last body in bytes.
     pub(crate) length: usize,
 }
 
@@ -44,26 +44,26 @@ impl Connection {
         Self {
             port,
             stream: connect(port),
-            closed: false,
+            close_after_response: false,
             buffer: vec![0; 1 << 20],
         }
     }
 
-    /// So many scrapes; a first one is not counted.
+    /// Measures `count` scrapes after one that is not measured.
     pub(crate) fn scrapes(&mut self, encoding: Encoding, count: usize) -> Scrapes {
         let mut length = self.scrape(encoding, "/metrics", &mut |_| {});
         let mut sorted: Vec<Duration> = (0..count)
             .map(|_| {
-                let begun = Instant::now();
+                let start = Instant::now();
                 length = self.scrape(encoding, "/metrics", &mut |_| {});
-                begun.elapsed()
+                start.elapsed()
             })
             .collect();
         sorted.sort();
         Scrapes { sorted, length }
     }
 
-    /// The body of one answer, as it came.
+    /// Returns the body of one response, without decompression.
     pub(crate) fn body(&mut self, encoding: Encoding) -> Vec<u8> {
         let mut body = Vec::new();
         self.scrape(encoding, "/metrics", &mut |bytes| {
@@ -72,7 +72,7 @@ impl Connection {
         body
     }
 
-    /// The body of one answer, into a file: it may be larger than memory should be.
+    /// Writes the body of one response to a file, without keeping it in memory.
     pub(crate) fn save(&mut self, encoding: Encoding, path: &Path) {
         let mut file = File::create(path).unwrap();
         self.scrape(encoding, "/metrics", &mut |bytes| {
@@ -80,38 +80,38 @@ impl Connection {
         });
     }
 
-    /// The answer as plain text, to the end of the line that begins so; the rest is not read.
-    pub(crate) fn beginning(mut self, line: &str) -> String {
+    /// Returns the response as plain text up to the first line with the prefix; the rest is not read.
+    pub(crate) fn read_to_line(mut self, prefix: &str) -> String {
         let request = "GET /metrics HTTP/1.1\r\nHost: h\r\nAccept-Encoding: identity\r\n\r\n";
         self.stream.write_all(request.as_bytes()).unwrap();
         let mut text = Vec::new();
         loop {
             let read = self.stream.read(&mut self.buffer).unwrap_or(0);
             text.extend_from_slice(&self.buffer[..read]);
-            let so_far = String::from_utf8_lossy(&text);
-            let whole = so_far.rsplit_once('\n').map_or("", |(whole, _)| whole);
-            if read == 0 || whole.lines().any(|found| found.starts_with(line)) {
+            let received = String::from_utf8_lossy(&text);
+            let whole = received.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            if read == 0 || whole.lines().any(|line| line.starts_with(prefix)) {
                 return whole.to_owned();
             }
         }
     }
 
-    /// Asks once and reads to the end of the answer; the length of the body.
-    fn scrape(&mut self, encoding: Encoding, path: &str, take: &mut impl FnMut(&[u8])) -> usize {
+    /// Sends one request, passes the body to `consume`, and returns its length.
+    fn scrape(&mut self, encoding: Encoding, path: &str, consume: &mut impl FnMut(&[u8])) -> usize {
         let accepts = match encoding {
             Encoding::Gzip => "gzip",
             Encoding::Plain => "identity",
         };
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: h\r\nAccept-Encoding: {accepts}\r\n\r\n");
-        if std::mem::take(&mut self.closed) {
+        if std::mem::take(&mut self.close_after_response) {
             self.stream = connect(self.port);
         }
         self.stream.write_all(request.as_bytes()).unwrap();
         let mut filled = 0;
         let head = loop {
             let read = self.stream.read(&mut self.buffer[filled..]).unwrap();
-            assert!(read > 0, "the server hung up");
+            assert!(read > 0, "the server closed the connection");
             filled += read;
             if let Some(end) = find(&self.buffer[..filled], b"\r\n\r\n") {
                 break end + 4;
@@ -129,41 +129,41 @@ impl Connection {
                     .then(|| value.trim().to_owned())
             })
         };
-        self.closed = headers.starts_with("HTTP/1.0");
-        let begun = self.buffer[head..filled].to_vec();
+        self.close_after_response = headers.starts_with("HTTP/1.0");
+        let first_bytes = self.buffer[head..filled].to_vec();
         match header("content-length") {
             Some(length) => {
                 let length = length.parse().unwrap();
-                take(&begun);
-                let mut left: usize = length - begun.len();
+                consume(&first_bytes);
+                let mut left: usize = length - first_bytes.len();
                 while left > 0 {
                     let read = self.stream.read(&mut self.buffer).unwrap();
-                    assert!(read > 0, "cut");
-                    take(&self.buffer[..read]);
+                    assert!(read > 0, "the response is truncated");
+                    consume(&self.buffer[..read]);
                     left -= read;
                 }
                 length
             }
-            None => self.chunks(begun, take),
+            None => self.chunks(first_bytes, consume),
         }
     }
 
-    /// A body in chunks, each behind its length in hexadecimal.
-    fn chunks(&mut self, mut rest: Vec<u8>, take: &mut impl FnMut(&[u8])) -> usize {
+    /// Reads a body in chunked transfer coding.
+    fn chunks(&mut self, mut rest: Vec<u8>, consume: &mut impl FnMut(&[u8])) -> usize {
         let mut total = 0;
         loop {
             let end = loop {
                 if let Some(end) = find(&rest, b"\r\n") {
                     break end;
                 }
-                self.more(&mut rest);
+                self.read_more(&mut rest);
             };
             let length = std::str::from_utf8(&rest[..end]).unwrap();
             let length = usize::from_str_radix(length, 16).unwrap();
             while rest.len() < end + 2 + length + 2 {
-                self.more(&mut rest);
+                self.read_more(&mut rest);
             }
-            take(&rest[end + 2..end + 2 + length]);
+            consume(&rest[end + 2..end + 2 + length]);
             rest.drain(..end + 2 + length + 2);
             total += length;
             if length == 0 {
@@ -172,9 +172,9 @@ impl Connection {
         }
     }
 
-    fn more(&mut self, rest: &mut Vec<u8>) {
+    fn read_more(&mut self, rest: &mut Vec<u8>) {
         let read = self.stream.read(&mut self.buffer).unwrap();
-        assert!(read > 0, "cut");
+        assert!(read > 0, "the response is truncated");
         rest.extend_from_slice(&self.buffer[..read]);
     }
 }
@@ -185,15 +185,15 @@ fn connect(port: u16) -> TcpStream {
     stream
 }
 
-/// How many scrapes a second several connections get out of a server, and how many that were.
-pub(crate) fn throughput(port: u16, counted: Duration) -> (f64, usize) {
-    let begun = Instant::now();
+/// Returns the scrapes per second over several connections, and the number of scrapes.
+pub(crate) fn throughput(port: u16, duration: Duration) -> (f64, usize) {
+    let start = Instant::now();
     let scrapers: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
             thread::spawn(move || {
                 let mut connection = Connection::open(port);
                 let mut count = 0;
-                while begun.elapsed() < counted {
+                while start.elapsed() < duration {
                     connection.scrape(Encoding::Gzip, "/metrics", &mut |_| {});
                     count += 1;
                 }
@@ -205,7 +205,7 @@ pub(crate) fn throughput(port: u16, counted: Duration) -> (f64, usize) {
         .into_iter()
         .map(|scraper| scraper.join().unwrap())
         .sum();
-    (count as f64 / begun.elapsed().as_secs_f64(), count)
+    (count as f64 / start.elapsed().as_secs_f64(), count)
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

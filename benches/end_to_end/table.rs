@@ -1,52 +1,57 @@
-//! What was measured, as a table for people.
+//! The results as a Markdown table.
 
 use std::time::Duration;
 
 use crate::scraper::Scrapes;
 
-/// One size's figures, in the order in which they were measured.
+/// Results of one measurement run, in the order of measurement.
 pub(crate) struct Column {
-    head: String,
-    figures: Vec<(String, String)>,
+    title: String,
+    values: Vec<(String, String)>,
 }
 
 impl Column {
-    pub(crate) fn new(head: String) -> Self {
+    pub(crate) fn new(title: String) -> Self {
         Self {
-            head,
-            figures: Vec::new(),
+            title,
+            values: Vec::new(),
         }
     }
 
-    pub(crate) fn say(&mut self, what: &str, figure: String) {
-        eprintln!("  {what}: {figure}");
-        self.figures.push((what.to_owned(), figure));
+    /// Adds a result and prints it to standard error.
+    pub(crate) fn record(&mut self, name: &str, value: String) {
+        eprintln!("  {name}: {value}");
+        self.values.push((name.to_owned(), value));
     }
 
-    pub(crate) fn percentiles(&mut self, what: &str, scrapes: &Scrapes) {
-        let figures = [50, 99].map(|percent| millis(scrapes.percentile(percent)));
-        self.say(&format!("{what}: p50, p99"), figures.join(", "));
+    /// Adds the median and the 99th percentile.
+    pub(crate) fn percentiles(&mut self, name: &str, scrapes: &Scrapes) {
+        let values = [50, 99].map(|percent| millis(scrapes.percentile(percent)));
+        self.record(&format!("{name}: p50, p99"), values.join(", "));
     }
 }
 
-/// A Markdown table, one row a figure, one column a size.
+/// Renders a Markdown table with one row per result and one column per run.
 pub(crate) fn markdown(columns: &[Column]) -> String {
     let Some(first) = columns.first() else {
         return String::new();
     };
-    let heads: Vec<&str> = columns.iter().map(|column| column.head.as_str()).collect();
+    let titles: Vec<&str> = columns.iter().map(|column| column.title.as_str()).collect();
     let mut table = format!(
         "| | {} |\n|---|{}\n",
-        heads.join(" | "),
+        titles.join(" | "),
         "---:|".repeat(columns.len())
     );
-    for (place, (what, _)) in first.figures.iter().enumerate() {
-        let figures = columns.iter().map(|column| {
-            let named = column.figures.get(place).filter(|(name, _)| name == what);
-            named.map_or("", |(_, figure)| figure.as_str())
+    for (row_idx, (name, _)) in first.values.iter().enumerate() {
+        let values = columns.iter().map(|column| {
+            let cell = column
+                .values
+                .get(row_idx)
+                .filter(|(other, _)| other == name);
+            cell.map_or("", |(_, value)| value.as_str())
         });
-        let figures: Vec<&str> = figures.collect();
-        table.push_str(&format!("| {what} | {} |\n", figures.join(" | ")));
+        let values: Vec<&str> = values.collect();
+        table.push_str(&format!("| {name} | {} |\n", values.join(" | ")));
     }
     table
 }

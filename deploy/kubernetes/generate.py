@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
-"""Writes monitoring/prometheus-rule.yaml: prometheus/rules.yaml, in the form that Prometheus' operator takes.
+"""Generates monitoring/prometheus-rule.yaml, a PrometheusRule resource, from prometheus/rules.yaml.
 
 usage: generate.py [--check]
 
-With --check it writes nothing; exit status 1 says that the file is not what would be written.
+With --check, writes nothing and exits with status 1 if the file is out of date.
 """
+
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RULES = HERE.parent.parent / "prometheus" / "rules.yaml"
-MADE = HERE / "monitoring" / "prometheus-rule.yaml"
+OUTPUT = HERE / "monitoring" / "prometheus-rule.yaml"
 
-HEAD = """\
-# Made from prometheus/rules.yaml by deploy/kubernetes/generate.py: edit that, and run this.
+HEADER = """\
+# Generated from prometheus/rules.yaml by deploy/kubernetes/generate.py. Do not edit.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
@@ -24,20 +25,21 @@ spec:
 """
 
 
-def made():
-    _, begin, groups = RULES.read_text(encoding="utf-8").partition("\ngroups:\n")
-    if not begin:
+def render():
+    _, separator, groups = RULES.read_text(encoding="utf-8").partition("\ngroups:\n")
+    if not separator:
         sys.exit(f"{RULES} has no groups")
     lines = [f"  {line}".rstrip() for line in f"groups:\n{groups}".splitlines()]
-    return HEAD + "\n".join(lines) + "\n"
+    return HEADER + "\n".join(lines) + "\n"
 
 
 def main():
-    text = made()
+    text = render()
     if sys.argv[1:] != ["--check"]:
-        MADE.write_text(text, encoding="utf-8")
-    elif not MADE.exists() or MADE.read_text(encoding="utf-8") != text:
-        sys.exit(f"{MADE.relative_to(HERE.parent.parent)} is not what generate.py makes of prometheus/rules.yaml")
+        OUTPUT.write_text(text, encoding="utf-8")
+    elif not OUTPUT.exists() or OUTPUT.read_text(encoding="utf-8") != text:
+        path = OUTPUT.relative_to(HERE.parent.parent)
+        sys.exit(f"{path} is out of date; run `python3 deploy/kubernetes/generate.py`")
 
 
 main()

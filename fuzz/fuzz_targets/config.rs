@@ -1,7 +1,7 @@
 #![no_main]
 
-#[path = "../shapes.rs"]
-#[allow(dead_code, reason = "each target takes one of them")]
-mod shapes;
+#[path = "../targets.rs"]
+#[allow(dead_code, reason = "each fuzz target uses one of the functions")]
+mod targets;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| shapes::config(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::config(data));

@@ -1,64 +1,76 @@
-//! Serves live numbers of a simulated Graph API: a page to look at with no Meta account.
+//! `demo`: starts the simulated Graph API and an exporter that polls it, so that the exporter can be tried without a
+//! Meta account.
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::serve::{bind, listeners, web_config};
-use super::{Failure, serve};
+use super::{CommandError, serve};
 use crate::app::App;
 use crate::cli;
-use crate::config::{Config, Document};
-use crate::poll::clock;
-use crate::secret::{Secret, SecretSource};
-use crate::simulator::{self, Fault, World};
-use crate::systemd::Sockets;
+use crate::config::{Config, NamedDocument};
+use crate::model::{Secret, SecretSource};
+use crate::platform::{ListenFds, clock};
+use graph_simulator::{Fault, Simulator, World};
 
-/// What the demo is configured with, but for address and tokens.
+/// Config of the demo; the API's URL and the access tokens are set at run time.
 const CONFIG: &str = include_str!("demo.yaml");
 
-/// Serves until `stop` comes. `print` tells the person who started it where to look.
+/// Serves until `stop` completes. `print` receives the addresses and example commands.
 ///
 /// # Errors
-/// When an address is taken, or a fault is none.
+/// Returns an error if an address is in use, a fault is invalid, or a task of the exporter ends unexpectedly.
 pub async fn run(
-    flags: &cli::Flags,
-    demo: &cli::Demo,
-    sockets: Option<Sockets>,
+    flags: &cli::CommonFlags,
+    demo: &cli::DemoFlags,
+    sockets: Option<ListenFds>,
     stop: impl Future<Output = ()>,
-    print: impl Fn(&str) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    print: impl Fn(&str) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    if demo.print_config {
+        return print(CONFIG);
+    }
     let faults = demo
         .faults
         .iter()
         .map(|fault| Fault::parse(fault))
         .collect::<Result<Vec<_>, _>>();
-    let faults = faults.map_err(|complaint| Failure::Refused(format!("--fault: {complaint}")))?;
+    let faults = faults.map_err(|error| CommandError::InvalidInput(format!("--fault: {error}")))?;
     let web = web_config(flags)?;
     let scheme = web.scheme();
     let address = std::slice::from_ref(&demo.simulator_listen_address);
-    let Some(listener) = bind(address).await?.pop() else {
-        return Err(Failure::Refused(
-            "--simulator.listen-address: no address".to_owned(),
+    let Some(listener) = bind("--simulator.listen-address", address).await?.pop() else {
+        return Err(CommandError::InvalidInput(
+            "--simulator.listen-address: expected an address, found none".to_owned(),
         ));
     };
     let world = World::demo();
     let config = config(&world)?;
-    let simulator = simulator::start(listener, world, Arc::new(clock::now))
+    let simulator = Simulator::start(listener, world, Arc::new(clock::now))
         .await
-        .map_err(|error| Failure::Failed(format!("the simulator cannot start: {error}")))?;
+        .map_err(|error| CommandError::Failed(format!("cannot start the simulator: {error}")))?;
     simulator.set_faults(faults);
+    if demo.simulator_only {
+        let (api, token) = (simulator.url(), World::demo_token());
+        print(&format!(
+            "simulator={api}\ntoken={token}\nPress Ctrl-C to stop.\n"
+        ))?;
+        stop.await;
+        simulator.shutdown().await;
+        return Ok(());
+    }
     let listeners = listeners(flags, sockets).await?;
     let config = Config {
-        graph: crate::config::Graph {
+        graph: crate::config::GraphConfig {
             url: simulator.url(),
             ..config.graph
         },
         ..config
     };
-    let app = App::new(&config, flags.shard()?)?.behind(web);
+    let app = App::new(&config, flags.shard()?)?.with_web_config(web);
     if let Some(Ok(address)) = listeners.first().map(tokio::net::TcpListener::local_addr) {
-        // An unspecified address is every one: the loopback one is the one to try.
+        // An unspecified address means all interfaces; the printed URL uses the loopback interface.
         let host = if address.ip().is_unspecified() {
             "localhost".to_owned()
         } else {
@@ -75,21 +87,21 @@ pub async fn run(
              simulator={api}\n\
              token={token}\n\
              \n\
-             Numbers move every few seconds. Try:\n  \
+             Values change every few seconds. Try:\n  \
              curl -s {scheme}://{host}:{port}{path} | grep spend\n  \
              curl -s -H 'Authorization: Bearer {token}' '{api}/{version}/me/adaccounts?fields=name,currency'\n\
-             Ctrl-C ends it.\n"
+             Press Ctrl-C to stop.\n"
         ))?;
     }
-    serve::until(app, listeners, flags, stop).await?;
+    serve::run_until(app, listeners, flags, stop).await?;
     simulator.shutdown().await;
     Ok(())
 }
 
-/// The demo's config, with the world's tokens in the place of files.
-fn config(world: &World) -> Result<Config, Failure> {
-    let document = Document {
-        name: "the demo's config".to_owned(),
+/// Returns the config of the demo with the tokens of the simulated world.
+fn config(world: &World) -> Result<Config, CommandError> {
+    let document = NamedDocument {
+        name: "demo config".to_owned(),
         text: CONFIG.to_owned(),
     };
     let mut config = Config::parse(document, Vec::new())?;
@@ -99,7 +111,7 @@ fn config(world: &World) -> Result<Config, Failure> {
             .iter()
             .find(|token| token.business == business.name);
         if let Some(secret) = token.and_then(|token| Secret::new(&token.text)) {
-            business.token = SecretSource::Given(secret);
+            business.token = SecretSource::Inline(secret);
         }
     }
     Ok(config)

@@ -1,201 +1,372 @@
-//! Lists the message campaigns that each token sees, as YAML to paste under `businesses`.
+//! `discover`: writes a config with the message campaigns that each token can access.
 //!
-//! Names and statuses are comments: they are for whoever chooses, and may say anything.
+//! Ad accounts become sources; names and statuses of campaigns become YAML comments. Names come from Meta's users and
+//! can contain any characters, so that texts in comments are sanitized and values are quoted where necessary.
 
 use std::fmt::Write;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::json;
 
-use super::Failure;
-use crate::app::{self, Asker, Errand};
+use super::CommandError;
+use crate::app::{self, ApiCaller, ApiSession};
 use crate::cli;
-use crate::config::{Business, Config, Document};
-use crate::config_file;
-use crate::graph::{self, Error};
-use crate::listing::{Account, Campaign};
-use crate::secret::SecretSource;
+use crate::config::{BusinessConfig, Config, ConfigErrors, MetaApp, NamedDocument};
+use crate::graph::{self, ApiError};
+use crate::model::{AdAccount, Campaign, SecretSource};
+use crate::platform::file_reader;
 
-/// What a token's business is called where neither file nor variable suggests a name.
-const SOMEBODY: &str = "mine";
+/// Name of the business if neither the token file nor the environment variable suggests one.
+const DEFAULT_BUSINESS_NAME: &str = "mine";
 
-/// The YAML, and whether every token and ad account answered. `progress` is told what is asked.
+/// Endings of file and variable names that are not part of the business name.
+const TOKEN_NAME_SUFFIXES: [&str; 2] = ["_access_token", "_token"];
+
+/// Words that YAML 1.1 or 1.2 reads as a boolean or as null.
+const YAML_KEYWORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+
+/// Returns the YAML, and whether every token and ad account could be listed. `show_status` receives the current step.
 ///
 /// # Errors
-/// When the config, or a flag in its place, is refused.
+/// Returns an error if the config, or a flag that replaces it, is invalid.
 pub async fn run(
-    flags: &cli::Flags,
-    discover: &cli::Discover,
-    progress: impl Fn(&str),
-) -> Result<(String, bool), Failure> {
-    let config = match token(discover) {
-        Some(token) => of_token(discover, &token)?,
-        None => config_file::load(&flags.config_file)?,
+    flags: &cli::CommonFlags,
+    discover: &cli::DiscoverFlags,
+    show_status: impl Fn(&str),
+) -> Result<(String, bool), CommandError> {
+    if let Some(path) = &discover.output_file {
+        refuse_existing(path)?;
+    }
+    let config = match token_source(discover) {
+        Some(token) => config_for_token(discover, &token)?,
+        None => {
+            refuse_flags_without_token(discover)?;
+            file_reader::load_without_sources(&flags.config_file).map_err(|errors| {
+                CommandError::InvalidInput(format!(
+                    "{errors}\nwithout a config, set --access-token-file or --access-token-env"
+                ))
+            })?
+        }
     };
-    let share = config.polling.quota_share;
-    let errand = Errand::new(&config, share).map_err(app::Error::from)?;
-    let mut survey = Survey {
-        errand: &errand,
+    let quota_share = config.polling.quota_share;
+    let session = ApiSession::new(&config, quota_share).map_err(app::AppError::from)?;
+    let mut report = DiscoveryReport {
+        session: &session,
+        app: config.graph.app.as_ref(),
         archived: discover.archived,
-        progress,
-        text: String::new(),
+        show_status,
+        text: graph_section(&config),
         complete: true,
     };
+    report.add_line(format_args!("businesses:"));
     for business in config.businesses.iter().filter(|business| business.enabled) {
-        survey.business(business).await;
+        report.add_business(business).await;
     }
-    let calls = errand.heard().calls;
-    survey.line(format_args!("# {calls} calls to the API."));
-    Ok((survey.text, survey.complete))
+    let calls = session.stats().calls;
+    report.add_line(format_args!("# API calls: {calls}"));
+    match &discover.output_file {
+        Some(path) => {
+            write_new(path, &report.text)?;
+            tracing::info!(path = %path.display(), "config written");
+            Ok((String::new(), report.complete))
+        }
+        None => Ok((report.text, report.complete)),
+    }
 }
 
-/// The token that the flags name.
-fn token(discover: &cli::Discover) -> Option<SecretSource> {
+/// Returns the error for an output file that exists: a config is never overwritten.
+fn refuse_existing(path: &Path) -> Result<(), CommandError> {
+    if path.exists() {
+        return Err(CommandError::InvalidInput(format!(
+            "--output.file: {} exists and is not overwritten; choose another name, or remove the file",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Writes a new file; fails if it exists.
+fn write_new(path: &Path, text: &str) -> Result<(), CommandError> {
+    let written = File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        CommandError::Failed(format!("--output.file: {}: {error}", path.display()))
+    })
+}
+
+/// Returns the error for flags that only have an effect with a token given by a flag.
+fn refuse_flags_without_token(discover: &cli::DiscoverFlags) -> Result<(), CommandError> {
+    let given = [
+        ("--graph.url", discover.graph_url.is_some()),
+        ("--graph.version", discover.graph_version.is_some()),
+        ("--app-id", discover.app_id.is_some()),
+        ("--app-secret-file", discover.app_secret_file.is_some()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) => Err(CommandError::InvalidInput(format!(
+            "{flag} has no effect on the tokens of a config; set it in the config, or add --access-token-file or --access-token-env"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Returns the section `graph` of the new config.
+fn graph_section(config: &Config) -> String {
+    let graph = &config.graph;
+    let mut text = String::from("graph:\n");
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "  url: {}", scalar(&graph.url));
+    let _ = writeln!(text, "  version: {}", scalar(&graph.version));
+    if let Some(app) = &graph.app {
+        let _ = writeln!(text, "  app_id: {}", json!(app.id));
+        match &app.secret {
+            Some(SecretSource::File(path)) => {
+                let path = path.display().to_string();
+                let _ = writeln!(text, "  app_secret_file: {}", path_scalar(&path));
+            }
+            Some(SecretSource::Env(name)) => {
+                let _ = writeln!(text, "  app_secret_env: {}", scalar(name));
+            }
+            Some(SecretSource::Inline(_)) | None => {}
+        }
+    }
+    if let Some(ca_file) = &graph.ca_file {
+        let path = ca_file.display().to_string();
+        let _ = writeln!(text, "  ca_file: {}", path_scalar(&path));
+    }
+    text
+}
+
+/// Returns a path as the value of a key in which variables are expanded.
+fn path_scalar(path: &str) -> String {
+    scalar(&path.replace('$', "$$"))
+}
+
+/// Returns the token given by a flag; `None` if the config is to be read.
+fn token_source(discover: &cli::DiscoverFlags) -> Option<SecretSource> {
     let file = discover.access_token_file.clone().map(SecretSource::File);
     file.or(discover.access_token_env.clone().map(SecretSource::Env))
 }
 
-/// A config of that token alone, checked as any other. Its one source only fills a place.
-fn of_token(discover: &cli::Discover, token: &SecretSource) -> Result<Config, Failure> {
-    let (key, place) = place(token);
+/// Returns a config with one business for this token, checked like any other config.
+fn config_for_token(
+    discover: &cli::DiscoverFlags,
+    token: &SecretSource,
+) -> Result<Config, CommandError> {
+    let (key, value) = config_entry(token);
+    let value = value.replace('$', "$$");
     let mut graph = serde_json::Map::new();
-    for (key, given) in [
+    for (key, value) in [
         ("url", &discover.graph_url),
         ("version", &discover.graph_version),
     ] {
-        if let Some(given) = given {
-            graph.insert(key.to_owned(), given.as_str().into());
+        if let Some(value) = value {
+            graph.insert(key.to_owned(), value.as_str().into());
         }
     }
-    let written = json!({
+    if let Some(id) = &discover.app_id {
+        graph.insert("app_id".to_owned(), id.as_str().into());
+    }
+    if let Some(path) = &discover.app_secret_file {
+        let path = path.display().to_string().replace('$', "$$");
+        graph.insert("app_secret_file".to_owned(), path.into());
+    }
+    // A business needs a source; the placeholder is removed below.
+    let json = json!({
         "graph": graph,
-        "businesses": [{ "name": name(token), key: place, "ad_accounts": [{ "id": "act_1" }] }],
+        "businesses": [{ "name": business_name(token), key: value, "ad_accounts": [{ "id": "act_1" }] }],
     });
-    // JSON is YAML.
-    let document = Document {
-        name: "the command line".to_owned(),
-        text: written.to_string(),
+    // JSON is valid YAML.
+    let document = NamedDocument {
+        name: "command line".to_owned(),
+        text: json.to_string(),
     };
-    let mut config = Config::parse(document, Vec::new())?;
+    let mut config = Config::parse(document, Vec::new())
+        .map_err(|errors| CommandError::InvalidInput(with_flag_names(&errors)))?;
     for business in &mut config.businesses {
         business.ad_accounts.clear();
     }
     Ok(config)
 }
 
-/// The config's key for that place of a token, and the place.
-fn place(token: &SecretSource) -> (&'static str, String) {
+/// Returns the errors with the names of the flags instead of the keys of a config.
+fn with_flag_names(errors: &ConfigErrors) -> String {
+    let flags = [
+        ("graph.url", "--graph.url"),
+        ("graph.version", "--graph.version"),
+        ("graph.app_id", "--app-id"),
+        ("graph.app_secret_file", "--app-secret-file"),
+        ("businesses[0].access_token_file", "--access-token-file"),
+        ("businesses[0].access_token_env", "--access-token-env"),
+    ];
+    let lines = errors.iter().map(|error| {
+        let flag = flags.iter().find(|(path, _)| *path == error.path);
+        let name = flag.map_or(error.path.as_str(), |(_, flag)| flag);
+        format!("{name}: {}", error.text)
+    });
+    lines.collect::<Vec<String>>().join("\n")
+}
+
+/// Returns the config key and value that refer to this token.
+fn config_entry(token: &SecretSource) -> (&'static str, String) {
     match token {
         SecretSource::File(path) => ("access_token_file", path.display().to_string()),
         SecretSource::Env(name) => ("access_token_env", name.clone()),
-        SecretSource::Given(_) => ("access_token_env", "ACCESS_TOKEN".to_owned()),
+        SecretSource::Inline(_) => ("access_token_env", "ACCESS_TOKEN".to_owned()),
     }
 }
 
-/// What to call the business of that token: the file's or variable's name, as far as it is one.
-fn name(token: &SecretSource) -> String {
-    let (_, place) = place(token);
-    let stem = Path::new(&place).file_stem().unwrap_or_default();
+/// Derives a business name from the name of the token file or environment variable.
+fn business_name(token: &SecretSource) -> String {
+    let (_, value) = config_entry(token);
+    let stem = Path::new(&value).file_stem().unwrap_or_default();
     let stem = stem.to_string_lossy().to_lowercase();
-    let named = ["_access_token", "_token"]
+    let name = TOKEN_NAME_SUFFIXES
         .iter()
-        .find_map(|end| stem.strip_suffix(end))
+        .find_map(|suffix| stem.strip_suffix(suffix))
         .unwrap_or(&stem);
-    match named {
-        "" | "token" | "access_token" | "access-token" => SOMEBODY.to_owned(),
-        named => named.to_owned(),
+    match name {
+        "" | "token" | "access_token" | "access-token" => DEFAULT_BUSINESS_NAME.to_owned(),
+        name => name.to_owned(),
     }
 }
 
-/// The answer on its way.
-struct Survey<'a, P> {
-    errand: &'a Errand,
+/// Output of `discover` while it is being collected.
+struct DiscoveryReport<'a, P> {
+    session: &'a ApiSession,
+    /// App of the section `graph`.
+    app: Option<&'a MetaApp>,
     archived: bool,
-    progress: P,
+    show_status: P,
     text: String,
+    /// Whether everything could be listed so far.
     complete: bool,
 }
 
-impl<P: Fn(&str)> Survey<'_, P> {
-    async fn business(&mut self, business: &Business) {
-        let shown = &business.name;
-        (self.progress)(&format!("{shown}: ad accounts"));
-        let asker = match Asker::new(business, None, "me") {
-            Ok(asker) => asker,
-            Err(unread) => return self.failed(shown, &unread),
+impl<P: Fn(&str)> DiscoveryReport<'_, P> {
+    async fn add_business(&mut self, business: &BusinessConfig) {
+        let name = &business.name;
+        (self.show_status)(&format!("{name}: ad accounts"));
+        let caller = match ApiCaller::new(business, None, "me") {
+            Ok(caller) => caller,
+            Err(error) => return self.add_failure(name, &error),
         };
-        let accounts = self.errand.ask(&asker, graph::ad_accounts).await;
+        let accounts = self.session.call(&caller, graph::list_ad_accounts).await;
         let accounts = match accounts {
             Ok(accounts) => accounts,
-            Err(error) => return self.failed(shown, &said(&error)),
+            Err(error) => return self.add_failure(name, &error_text(&error)),
         };
-        let (mut sources, mut others) = (String::new(), String::new());
-        for (place, account) in accounts.iter().enumerate() {
-            let (number, of, id) = (place + 1, accounts.len(), &account.id);
-            (self.progress)(&format!("{shown}: ad account {number} of {of}, {id}"));
-            let named = title(account);
-            match self.campaigns(business, account).await {
+        // Ad accounts without message campaigns, and those that failed, are listed as comments after the sources.
+        let (mut sources, mut other_accounts) = (String::new(), String::new());
+        for (account_idx, account) in accounts.iter().enumerate() {
+            let (number, count, id) = (account_idx + 1, accounts.len(), &account.id);
+            (self.show_status)(&format!("{name}: ad account {number} of {count}, {id}"));
+            let label = account_label(account);
+            match self.list_campaigns(business, account).await {
                 Ok(campaigns) if campaigns.is_empty() => {
-                    let _ = writeln!(others, "  # {id}  {named}: no message campaigns");
+                    let _ = writeln!(other_accounts, "  # {id}  {label}: no message campaigns");
                 }
-                Ok(campaigns) => entry(&mut sources, business, account, &campaigns),
-                Err(why) => {
+                Ok(campaigns) => add_source(&mut sources, business, account, &campaigns),
+                Err(error) => {
                     self.complete = false;
-                    tracing::warn!(business = shown, source = %id, error = why, "an ad account cannot be listed");
-                    let _ = writeln!(others, "  # {id}  {named}: {}", comment(&why));
+                    tracing::warn!(business = name, source = %id, error, "listing an ad account failed");
+                    let _ = writeln!(other_accounts, "  # {id}  {label}: {}", comment(&error));
                 }
             }
         }
         if sources.is_empty() {
-            self.line(format_args!(
-                "  # {}: this token sees no ad account with message campaigns",
-                comment(shown)
+            self.add_line(format_args!(
+                "  # {}: the token has access to no ad account with message campaigns",
+                comment(name)
             ));
         } else {
-            let (key, place) = place(&business.token);
-            self.line(format_args!("  - name: {}", scalar(shown)));
-            self.line(format_args!("    {key}: {}", scalar(&place)));
-            self.line(format_args!("    ad_accounts:"));
+            let (key, value) = config_entry(&business.token);
+            self.add_line(format_args!("  - name: {}", scalar(name)));
+            let value = match &business.token {
+                SecretSource::File(_) => path_scalar(&value),
+                _ => scalar(&value),
+            };
+            self.add_line(format_args!("    {key}: {value}"));
+            self.add_app(business);
+            self.add_line(format_args!("    ad_accounts:"));
             self.text.push_str(&sources);
         }
-        self.text.push_str(&others);
+        self.text.push_str(&other_accounts);
     }
 
-    async fn campaigns(
+    /// Writes the app of a business, if it differs from the one under `graph`.
+    fn add_app(&mut self, business: &BusinessConfig) {
+        let Some(app) = business.app.as_ref().filter(|app| self.app != Some(*app)) else {
+            return;
+        };
+        self.add_line(format_args!("    app_id: {}", json!(app.id)));
+        match &app.secret {
+            Some(SecretSource::File(path)) => {
+                let path = path_scalar(&path.display().to_string());
+                self.add_line(format_args!("    app_secret_file: {path}"));
+            }
+            Some(SecretSource::Env(name)) => {
+                self.add_line(format_args!("    app_secret_env: {}", scalar(name)));
+            }
+            Some(SecretSource::Inline(_)) | None => {}
+        }
+    }
+
+    async fn list_campaigns(
         &self,
-        business: &Business,
-        account: &Account,
+        business: &BusinessConfig,
+        account: &AdAccount,
     ) -> Result<Vec<Campaign>, String> {
-        let asker = Asker::new(business, Some(&account.id), &account.id.to_string())?;
-        let listed = self.errand.ask(&asker, async |session| {
+        let caller = ApiCaller::new(business, Some(&account.id), &account.id.to_string())?;
+        let campaigns = self.session.call(&caller, async |session| {
             graph::message_campaigns(session, &account.id, self.archived).await
         });
-        listed.await.map_err(|error| said(&error))
+        campaigns.await.map_err(|error| error_text(&error))
     }
 
-    fn failed(&mut self, business: &str, why: &str) {
+    /// Reports that the ad accounts of a business cannot be listed.
+    fn add_failure(&mut self, business: &str, error: &str) {
         self.complete = false;
-        tracing::warn!(business, error = why, "a business cannot be listed");
-        self.line(format_args!("  # {}: {}", comment(business), comment(why)));
+        tracing::warn!(
+            business,
+            error,
+            "listing the ad accounts of a business failed"
+        );
+        self.add_line(format_args!(
+            "  # {}: {}",
+            comment(business),
+            comment(error)
+        ));
     }
 
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+    fn add_line(&mut self, line: std::fmt::Arguments<'_>) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "{line}");
     }
 }
 
-/// An ad account as a source, its campaigns as comments.
-fn entry(text: &mut String, business: &Business, account: &Account, campaigns: &[Campaign]) {
+/// Appends an ad account as a source, with its campaigns as comments.
+fn add_source(
+    text: &mut String,
+    business: &BusinessConfig,
+    account: &AdAccount,
+    campaigns: &[Campaign],
+) {
     let id = &account.id;
-    let known = match business.ad_accounts.iter().any(|known| known.id == *id) {
-        true => ", in the config already",
-        false => "",
+    let configured = business
+        .ad_accounts
+        .iter()
+        .any(|configured| configured.id == *id);
+    let note = if configured {
+        ", already in the config"
+    } else {
+        ""
     };
-    let _ = writeln!(text, "      - id: {id} # {}{known}", title(account));
+    let _ = writeln!(text, "      - id: {id} # {}{note}", account_label(account));
     let _ = writeln!(
         text,
-        "        # All of its message campaigns. For some alone, take the # from `campaigns:` and from those:"
+        "        # All of its message campaigns. To select some, uncomment `campaigns:` and the lines of these:"
     );
     let _ = writeln!(text, "        # campaigns:");
     for campaign in campaigns {
@@ -204,8 +375,8 @@ fn entry(text: &mut String, business: &Business, account: &Account, campaigns: &
     }
 }
 
-/// What people know an ad account by.
-fn title(account: &Account) -> String {
+/// Returns name, currency and time zone of an ad account, as far as known.
+fn account_label(account: &AdAccount) -> String {
     let zone = account.timezone.as_ref().and_then(|zone| zone.iana_name());
     let parts = [
         Some(account.name.as_ref()),
@@ -216,48 +387,47 @@ fn title(account: &Account) -> String {
     parts.join(", ")
 }
 
-/// A text that stays within its comment, whatever it holds.
+/// Replaces characters that would end a YAML comment or change its display order.
 fn comment(text: &str) -> String {
-    // These end a line in YAML, or show a line in another order than it is read.
-    let unsafe_letter = |c: char| {
+    // U+2028 and U+2029 are line breaks in YAML 1.1; the others are bidirectional controls and the byte order mark.
+    let is_unsafe = |c: char| {
         c.is_control()
             || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     text.chars()
-        .map(|c| if unsafe_letter(c) { ' ' } else { c })
+        .map(|c| if is_unsafe(c) { ' ' } else { c })
         .collect()
 }
 
-/// A text as YAML reads it back, in quotes where it could be anything else.
+/// Returns a text as a YAML scalar, quoted if YAML could read it as anything but this string.
 fn scalar(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.');
-    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
-    let words = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
-    let word = words.contains(&text.to_lowercase().as_str());
-    if begins && !word && text.chars().all(plain) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.');
+    let has_plain_start = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
+    let is_keyword = YAML_KEYWORDS.contains(&text.to_lowercase().as_str());
+    if has_plain_start && !is_keyword && text.chars().all(is_plain) {
         text.to_owned()
     } else {
         json!(text).to_string()
     }
 }
 
-fn said(error: &Error) -> String {
-    error.fault.to_string()
+fn error_text(error: &ApiError) -> String {
+    error.error.to_string()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{comment, name, scalar};
-    use crate::secret::SecretSource;
+    use super::{DEFAULT_BUSINESS_NAME, business_name, comment, scalar};
+    use crate::model::SecretSource;
 
     #[test]
-    fn a_name_stays_within_its_comment() {
+    fn comment_stays_on_one_line() {
         assert_eq!(comment("a\nb: c\u{2028}- d\u{85}"), "a b: c - d ");
         assert_eq!(comment("Sale # 50 % 👋"), "Sale # 50 % 👋");
     }
 
     #[test]
-    fn what_yaml_could_take_for_something_else_is_quoted() {
+    fn ambiguous_scalar_is_quoted() {
         assert_eq!(scalar("acme"), "acme");
         assert_eq!(scalar("/run/secrets/acme"), "/run/secrets/acme");
         for text in ["no", "1e3", "a: b", "- a", "~", "", "#", "Kererū"] {
@@ -266,13 +436,11 @@ mod tests {
     }
 
     #[test]
-    fn a_business_is_named_after_its_token() {
+    fn business_name_is_derived_from_token_source() {
         let env = |name: &str| SecretSource::Env(name.to_owned());
-        assert_eq!(
-            name(&SecretSource::File("/run/secrets/acme".into())),
-            "acme"
-        );
-        assert_eq!(name(&env("ACME_TOKEN")), "acme");
-        assert_eq!(name(&env("TOKEN")), "mine");
+        let file = SecretSource::File("/run/secrets/acme".into());
+        assert_eq!(business_name(&file), "acme");
+        assert_eq!(business_name(&env("ACME_TOKEN")), "acme");
+        assert_eq!(business_name(&env("TOKEN")), DEFAULT_BUSINESS_NAME);
     }
 }

@@ -1,5 +1,12 @@
-//! The subcommands, one file each. They return what `main` is to exit with, and print only what
-//! they were asked for.
+//! Subcommands, one module each; `serve` runs without a subcommand. A command returns its output, or a [`CommandError`]
+//! that `main` prints and maps to the exit status. Commands that run for long take the functions for printing and for
+//! showing progress as arguments, so that tests can run them without a terminal.
+//!
+//! - `serve`, `once`: poll and serve metrics; poll once and return the metrics page
+//! - `check`, `discover`: validate the config and estimate its cost; list the campaigns that a token can access
+//! - `backfill`: daily history as OpenMetrics text
+//! - `demo`: exporter with a simulated API
+//! - `healthcheck`: HTTP client for health checks of containers
 
 pub mod backfill;
 pub mod check;
@@ -8,57 +15,69 @@ pub mod discover;
 pub mod healthcheck;
 pub mod once;
 pub mod serve;
+mod status_line;
 
 use std::fmt;
 use std::process::ExitCode;
 
+pub use self::status_line::new_status_line;
 use crate::app;
-use crate::config::Complaints;
-use crate::plan::NoSuchShard;
+use crate::config::ConfigErrors;
+use crate::plan::ShardOutOfRange;
+use crate::state::StoreError;
 
-/// Why a command did not do what it was asked to.
+/// Error of a command. The variant determines the exit status; the text, complete and possibly of several lines, is
+/// printed to standard error.
 #[derive(Debug)]
-pub enum Failure {
-    /// It ran, and something failed: exit status 1.
+pub enum CommandError {
+    /// The command ran, but failed, for example because an address is in use or the API is not reachable: exit status
+    /// 1.
     Failed(String),
-    /// The command line or the config was refused: exit status 2.
-    Refused(String),
+    /// The command line, the config or a file that the user provides is invalid: exit status 2. The text names it.
+    InvalidInput(String),
 }
 
-impl Failure {
-    /// What the process exits with.
+impl CommandError {
+    /// Returns the exit status of the process.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Failed(_) => ExitCode::from(1),
-            Self::Refused(_) => ExitCode::from(2),
+            Self::InvalidInput(_) => ExitCode::from(2),
         }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(text) | Self::Refused(text) => f.write_str(text.trim_end()),
+            Self::Failed(text) | Self::InvalidInput(text) => f.write_str(text.trim_end()),
         }
     }
 }
 
-impl From<Complaints> for Failure {
-    fn from(complaints: Complaints) -> Self {
-        Self::Refused(complaints.to_string())
+impl From<ConfigErrors> for CommandError {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::InvalidInput(errors.to_string())
     }
 }
 
-impl From<NoSuchShard> for Failure {
-    fn from(error: NoSuchShard) -> Self {
-        Self::Refused(error.to_string())
+impl From<ShardOutOfRange> for CommandError {
+    fn from(error: ShardOutOfRange) -> Self {
+        Self::InvalidInput(error.to_string())
     }
 }
 
-impl From<app::Error> for Failure {
-    fn from(error: app::Error) -> Self {
+impl From<app::AppError> for CommandError {
+    /// An API client that cannot be created is the config's error; other errors are failures.
+    fn from(error: app::AppError) -> Self {
         match error {
-            app::Error::Setup(_) => Self::Refused(error.to_string()),
+            app::AppError::Setup(_) | app::AppError::InvalidAddress { .. } => {
+                Self::InvalidInput(error.to_string())
+            }
+            app::AppError::StateFile {
+                source: StoreError::Foreign(_),
+                ..
+            } => Self::InvalidInput(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }

@@ -1,36 +1,86 @@
-//! Serves: the exporter as a daemon.
+//! Default command without a subcommand: polls and serves metrics until the process is stopped. Also contains the
+//! functions for listeners and the web config that `demo` shares.
 
 use std::fmt::Display;
 use std::future::Future;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
-use super::Failure;
-use crate::app::{App, Error};
-use crate::cli::Flags;
-use crate::config_file::ConfigFile;
-use crate::http::{self, WebConfig};
-use crate::systemd::{Sockets, Supervisor};
+use super::CommandError;
+use crate::app::{App, AppError, StateFile};
+use crate::cli::{AutoReloadInterval, CommonFlags};
+use crate::config::Config;
+use crate::http::{self, WebConfigFile};
+use crate::platform::file_reader::ConfigFile;
+use crate::platform::{ListenFds, ServiceManager, proxy};
+use crate::state::{self, StoreError};
 
-/// Serves until `stop` comes; each of `hangups` reads the config again. `sockets` are those that
-/// systemd opened, where the flag asks for them.
+/// Serves until `stop` completes. Each message of `reload_signals` (sent on SIGHUP) reloads the config. `sockets` are
+/// the sockets passed by systemd, or `None` without `--web.systemd-socket`.
 ///
 /// # Errors
-/// When the config is refused, an address is taken, or a part of the exporter ends.
+/// Returns `CommandError::InvalidInput` if the shard, the config, the web config or a socket of systemd is invalid, and
+/// `CommandError::Failed` if an address cannot be bound or a task of the exporter ends unexpectedly.
 pub async fn run(
-    flags: &Flags,
-    sockets: Option<Sockets>,
-    hangups: mpsc::Receiver<()>,
+    flags: &CommonFlags,
+    sockets: Option<ListenFds>,
+    reload_signals: mpsc::Receiver<()>,
     stop: impl Future<Output = ()>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let shard = flags.shard()?;
-    let mut file = ConfigFile::new(&flags.config_file);
-    let config = file.load()?;
-    let app = App::with_state(&config, shard, flags.state_file.clone())?;
-    let app = app.reloading(file, hangups, flags.enable_lifecycle);
-    let app = app.behind(web_config(flags)?);
-    let app = app.supervised(Supervisor::of_environment());
+    let file = ConfigFile::new(&flags.config_file);
+    // On a separate thread, so that a file system that does not respond does not delay signals.
+    let (file, loaded) = spawn_blocking(move || {
+        let mut file = file;
+        let loaded = file.load();
+        (file, loaded)
+    })
+    .await
+    .map_err(|error| CommandError::Failed(format!("reading the config: {error}")))?;
+    let loaded = loaded?;
+    let config = &loaded.config;
+    for warning in &loaded.warnings {
+        tracing::warn!(warning, "config warning");
+    }
+    for warning in config.warnings.iter() {
+        tracing::warn!(%warning, "config warning");
+    }
+    if !loaded.refused.is_empty() {
+        let (files, error) = (loaded.refused_files(), loaded.refused.to_string());
+        tracing::error!(
+            files,
+            error,
+            "business files refused; starting without them"
+        );
+    }
+    let state_file = match flags.state_file() {
+        Some(path) => Some(state_file(path).await?),
+        None => None,
+    };
+    let app = App::with_state(config, shard, state_file)?;
+    let app = app.with_reload(file, reload_signals, flags.enable_lifecycle);
+    let AutoReloadInterval(auto_reload_interval) = flags.auto_reload_interval;
+    let app = app.with_auto_reload(auto_reload_interval);
+    let app = app.with_refused_files(&loaded.refused, loaded.refused_files());
+    let app = app.with_route_prefix(flags.route_prefix());
+    let health_addresses: Vec<String> = flags
+        .health_listen_address()
+        .map(str::to_owned)
+        .into_iter()
+        .collect();
+    let health_listeners = bind("--web.health-listen-address", &health_addresses).await?;
+    for listener in &health_listeners {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "listening for health checks");
+        }
+    }
+    let app = app.with_health_listeners(health_listeners);
+    let app = app.with_web_config(web_config(flags)?);
+    let app = app.with_service_manager(ServiceManager::from_env());
     let listeners = listeners(flags, sockets).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -41,64 +91,165 @@ pub async fn run(
         shards = shard.count(),
         api = config.graph.url,
         api_version = config.graph.version,
-        "starting"
+        "starting exporter"
     );
-    until(app, listeners, flags, stop).await
+    run_until(app, listeners, flags, stop).await
 }
 
-/// The web config file, if there is one.
-pub(super) fn web_config(flags: &Flags) -> Result<WebConfig, Failure> {
-    match flags.web_config() {
-        Some(path) => Ok(WebConfig::load(path)?),
-        None => Ok(WebConfig::none()),
+/// Opens the state file.
+async fn state_file(path: &Path) -> Result<StateFile, AppError> {
+    let opened = StateFile::open(path.to_owned()).await;
+    opened.map_err(|source| AppError::StateFile {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Validates everything that serving needs before the first poll, without polling: builds every client, loads the web
+/// config with its certificates, and checks that the state file can be written.
+pub(super) fn validate(flags: &CommonFlags, config: &Config) -> Result<(), CommandError> {
+    let app = App::new(config, flags.shard()?)?;
+    let _ = app.with_web_config(web_config(flags)?);
+    match flags.state_file() {
+        Some(path) => validate_state_file(path),
+        None => Ok(()),
     }
 }
 
-/// Runs what is wired and bound until `stop` comes.
-pub(super) async fn until(
-    app: App,
-    listeners: Vec<TcpListener>,
-    flags: &Flags,
-    stop: impl Future<Output = ()>,
-) -> Result<(), Failure> {
-    for listener in &listeners {
-        if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, path = flags.telemetry_path, "listening");
-        }
+/// Checks that the folder of the state file exists and can be written to.
+fn validate_state_file(path: &Path) -> Result<(), CommandError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let invalid = |text: String| {
+        CommandError::InvalidInput(format!("--state.file={}: {text}", path.display()))
+    };
+    if path.is_dir() {
+        return Err(invalid("expected a file, found a directory".to_owned()));
     }
-    app.run(listeners, flags.telemetry_path.clone(), stop)
-        .await?;
-    tracing::info!("stopped");
+    if let Err(error @ StoreError::Foreign(_)) = state::read(path) {
+        return Err(invalid(format!("{error}; use another path")));
+    }
+    // An unnamed file leaves nothing behind.
+    tempfile::tempfile_in(folder).map_err(|error| {
+        invalid(format!(
+            "cannot write to the directory {}: {error}; create it, and give this user access",
+            folder.display()
+        ))
+    })?;
     Ok(())
 }
 
-/// What it serves on: sockets that were handed over, or those that it binds.
-pub(super) async fn listeners(
-    flags: &Flags,
-    sockets: Option<Sockets>,
-) -> Result<Vec<TcpListener>, Failure> {
-    let Some(sockets) = sockets else {
-        return Ok(bind(&flags.listen_addresses).await?);
+/// Loads the web config file; without `--web.config.file`, returns the default: no TLS, no users.
+pub(super) fn web_config(flags: &CommonFlags) -> Result<WebConfigFile, CommandError> {
+    match flags.web_config() {
+        Some(path) => Ok(WebConfigFile::load(path)?),
+        None => Ok(WebConfigFile::none()),
+    }
+}
+
+/// Logs the addresses of the listeners and runs the exporter on them until `stop` completes. Addresses are logged here,
+/// because a port 0 is replaced by a free one when the listener is bound.
+pub(super) async fn run_until(
+    app: App,
+    listeners: Vec<TcpListener>,
+    flags: &CommonFlags,
+    stop: impl Future<Output = ()>,
+) -> Result<(), CommandError> {
+    for listener in &listeners {
+        if let Ok(address) = listener.local_addr() {
+            let path = format!("{}{}", flags.route_prefix(), flags.telemetry_path);
+            tracing::info!(%address, path, "listening");
+        }
+    }
+    log_access(&app, &listeners);
+    log_proxy();
+    app.run(listeners, flags.telemetry_path.clone(), stop)
+        .await?;
+    tracing::info!("exporter stopped");
+    Ok(())
+}
+
+/// Logs what protects the server, and warns if nothing does.
+fn log_access(app: &App, listeners: &[TcpListener]) {
+    let (access, lifecycle) = app.access();
+    tracing::info!(
+        tls = access.has_tls,
+        client_certificates = access.has_client_certificates,
+        users = access.users,
+        business_scopes = access.has_scopes,
+        lifecycle,
+        "access policy in force"
+    );
+    let is_public = |listener: &TcpListener| {
+        let address = listener.local_addr();
+        address.is_ok_and(|address| address.ip().is_unspecified())
     };
-    let refused = |why: &dyn Display| Failure::Refused(format!("--web.systemd-socket: {why}"));
+    let is_open = !access.has_client_certificates && access.users == 0;
+    if is_open && listeners.iter().any(is_public) {
+        tracing::warn!(
+            "every client can read all metrics on all interfaces; set --web.config.file with users, or listen on one address"
+        );
+    }
+}
+
+/// Logs the proxy that the environment names, without its password.
+fn log_proxy() {
+    if let Some((variable, proxy)) = proxy::in_use() {
+        tracing::info!(variable, proxy, "proxy in use");
+    }
+}
+
+/// Returns the listeners: the sockets passed by systemd, or newly bound ones.
+pub(super) async fn listeners(
+    flags: &CommonFlags,
+    sockets: Option<ListenFds>,
+) -> Result<Vec<TcpListener>, CommandError> {
+    let Some(sockets) = sockets else {
+        return Ok(bind("--web.listen-address", &flags.listen_addresses).await?);
+    };
+    let invalid_socket =
+        |error: &dyn Display| CommandError::InvalidInput(format!("--web.systemd-socket: {error}"));
     let mut listeners = Vec::new();
-    for listener in sockets.listeners().map_err(|why| refused(&why))? {
-        let taken = listener.set_nonblocking(true);
-        let taken = taken.and_then(|()| TcpListener::from_std(listener));
-        listeners.push(taken.map_err(|why| refused(&why))?);
+    for socket in sockets
+        .listeners()
+        .map_err(|error| invalid_socket(&error))?
+    {
+        let listener = socket
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(socket));
+        listeners.push(listener.map_err(|error| invalid_socket(&error))?);
     }
     Ok(listeners)
 }
 
-/// Binds every listen address, before anything is started.
-pub(super) async fn bind(addresses: &[String]) -> Result<Vec<TcpListener>, Error> {
+/// Binds every address, `HOST:PORT`, of a flag. Runs before any task is started, so that an address in use fails the start early.
+///
+/// # Errors
+/// Returns `AppError::Bind` for the first address that cannot be bound; the listeners bound before it are closed.
+pub(super) async fn bind(
+    flag: &'static str,
+    addresses: &[String],
+) -> Result<Vec<TcpListener>, AppError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
-        let bound = http::bind(address).await.map_err(|source| Error::Bind {
-            address: address.clone(),
-            source,
-        });
-        listeners.push(bound?);
+        let address = address.clone();
+        let listener = http::bind(&address)
+            .await
+            .map_err(|source| match source.kind() {
+                ErrorKind::InvalidInput => AppError::InvalidAddress {
+                    flag,
+                    address,
+                    problem: source.to_string(),
+                },
+                _ => AppError::Bind {
+                    flag,
+                    address,
+                    source,
+                },
+            });
+        listeners.push(listener?);
     }
     Ok(listeners)
 }

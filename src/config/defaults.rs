@@ -1,36 +1,40 @@
-//! What holds where the file says nothing: every default, each with its reason.
+//! Default values of the config, each with its reason.
 //!
-//! `config.example.yaml` says them too, and a test compares the two. No rule is kept here, only
-//! values.
+//! `config.example.yaml` shows the same values; a test compares the two. Rules that depend on other
+//! keys are not here but in the checks.
 
 use std::time::Duration;
 
-/// Meta's public address.
-pub(super) const URL: &str = "https://graph.facebook.com";
+/// Public address of the Graph API.
+pub(super) const DEFAULT_URL: &str = "https://graph.facebook.com";
 
-/// The newest version that this release was built against.
-pub(super) const VERSION: &str = "v26.0";
+/// Newest Graph API version that this release was built against.
+pub(super) const DEFAULT_VERSION: &str = "v27.0";
 
-/// Insights of a large account take some seconds; what takes longer is asked again in halves.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+/// Insights of a large account take several seconds; queries that time out are split in halves and
+/// repeated.
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Meta refreshes insights about every 15 minutes: asking more often shows nothing new.
-pub(super) const INTERVAL: Duration = Duration::from_secs(15 * 60);
+/// Meta refreshes insights about every 15 minutes: polling more often returns the same values.
+pub(super) const DEFAULT_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
-/// Enough for a round over hundreds of sources within a minute, and no burst to be noticed.
-pub(super) const CONCURRENCY: usize = 8;
+/// Enough to poll hundreds of sources within a minute without a noticeable burst of requests.
+pub(super) const DEFAULT_CONCURRENCY: usize = 8;
 
-/// A source that heals is seen again within one ordinary interval.
-pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
+/// Eight default intervals: what fails permanently costs few calls.
+pub(super) const DEFAULT_BACKOFF_MAX: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// Four polls in a row must fail before values are withdrawn.
-pub(super) const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
+/// Four default intervals: four polls in a row must fail before values are withdrawn.
+pub(super) const DEFAULT_STALE_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// Messages are sent from the same quota: a quarter of it stays theirs.
-pub(super) const QUOTA_SHARE: f64 = 0.75;
+/// Messages are sent from the same quota: a quarter of it is reserved for them.
+pub(super) const DEFAULT_QUOTA_SHARE: f64 = 0.75;
 
-/// Campaigns are made by people: a new one may wait an hour, and the calls are saved.
-pub(super) const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// People create campaigns by hand: a delay of up to an hour is acceptable and saves API calls.
+pub(super) const DEFAULT_DISCOVERY_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// The windows, each named as the API names its date preset: now, and a month to compare with.
-pub(super) const WINDOWS: [&str; 2] = ["today", "last_30d"];
+/// Meta attributes most conversions within a few hours after the click.
+pub(super) const DEFAULT_SETTLE_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// The current day, and a month to compare it with. Each name is that of a date preset of the API.
+pub(super) const DEFAULT_WINDOWS: [&str; 2] = ["today", "last_30d"];

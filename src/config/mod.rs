@@ -1,200 +1,295 @@
-//! What the owner wants: YAML text in, a checked [`Config`] or complaints out.
+//! Parses YAML text to a checked [`Config`], or returns all errors at once.
 //!
-//! Three moves: `raw` is the shape as written, `settings`, `insights`, `windows` and
-//! `businesses` check it, and what they pass is the types below, which cannot be wrong.
-//! Nothing here reads a file, the environment or a clock: `config_file` is the hand that reads,
-//! and a secret is only the name of the place where it is kept.
+//! `parse` deserializes a document to raw values, `check` validates them and fills in default
+//! values, `diagnostics` collects the errors, and `web` does the same for the web config file. The
+//! types of this module contain valid values only. Nothing here reads a file, the environment or a
+//! clock: `platform::file_reader` reads the config, and a secret is only named by its location.
 
-mod businesses;
-mod complaint;
+mod campaign_name;
+mod check;
 mod defaults;
-mod draft;
-mod duration;
-mod extra_fields;
-mod insights;
-mod labels;
-mod locate;
-mod place;
-mod raw;
-mod scalar;
-mod secrets;
-mod settings;
-mod shape;
-mod thresholds;
+mod diagnostics;
+mod parse;
+mod unchecked;
 mod web;
-mod windows;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::complaint::{Complaint, Complaints, Document};
-pub use self::draft::{Draft, Lenient};
-pub use self::extra_fields::BUILT_IN_METRICS;
-pub use self::labels::{BUILT_IN_LABELS, Labels};
-pub use self::settings::MOST_QUOTA_SHARE;
-pub use self::thresholds::{Bounds, Thresholds};
-pub use self::web::{ClientAuth, Pem, RateLimit, Tls, Web};
+pub use self::campaign_name::CampaignNamePattern;
+pub(crate) use self::check::duration::parse_duration;
+pub use self::check::extra_fields::{BUILT_IN_METRICS, METRIC_PREFIX};
+pub use self::check::labels::{BUILT_IN_LABELS, ConfigLabels};
+pub use self::check::settings::MAX_QUOTA_SHARE;
+pub use self::check::thresholds::{THRESHOLD_METRICS, ThresholdSet, WindowThresholds};
+pub use self::diagnostics::{ConfigError, ConfigErrors, NamedDocument};
+pub use self::unchecked::{PartialReload, UncheckedConfig};
+pub use self::web::{ClientAuth, PemSource, RateLimit, TlsSettings, UserScope, WebSettings};
 
-use crate::row::{AccountId, Dates, Kind, Level, ObjectId};
-use crate::secret::SecretSource;
+use crate::model::{AccountId, Level, ObjectId, SecretSource, ValueKind, WindowDates};
 
-/// Everything that the owner can say in YAML, checked and with every default filled in.
+/// Returns the JSON schema of the main config file, derived from the keys that are parsed.
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = <parse::raw::RawConfig as parse::from_yaml::FromYaml>::schema();
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = "Configuration of marketing-messages-exporter".into();
+    schema
+}
+
+/// The config, checked and with all default values filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where the Graph API is, and who asks.
-    pub graph: Graph,
-    /// How often and how hard it is asked.
-    pub polling: Polling,
-    /// What it is asked for.
-    pub insights: Insights,
-    /// The date ranges, at least one; the names are unique.
-    pub windows: Vec<Window>,
-    /// The main file's, then those of each business file; at least one, the names are unique.
-    pub businesses: Vec<Business>,
+    /// Access to the Graph API.
+    pub graph: GraphConfig,
+    /// Schedule and request limits.
+    pub polling: PollingConfig,
+    /// Fields, level and action types of the queries.
+    pub insights: InsightsConfig,
+    /// Date ranges, at least one; the names are unique.
+    pub windows: Vec<WindowConfig>,
+    /// Businesses of the main file, then those of each business file; at least one, the names are
+    /// unique.
+    pub businesses: Vec<BusinessConfig>,
+    /// Settings that are valid but probably not intended.
+    pub warnings: ConfigErrors,
 }
 
 impl Config {
-    /// Checks the main file and every business file together: one complaint refuses all.
+    /// Parses and checks the main file and all business files.
     ///
-    /// [`Draft`] is for who does not know the business files yet, or wants a bad one to refuse
-    /// itself alone.
-    pub fn parse(main: Document, business_files: Vec<Document>) -> Result<Self, Complaints> {
-        Draft::read(main)?.check(&business_files)
+    /// With [`UncheckedConfig`] the business files can be looked up first, and a bad one affects only
+    /// its own businesses.
+    ///
+    /// # Errors
+    /// Returns the errors of all files, if there are any.
+    pub fn parse(
+        main: NamedDocument,
+        business_files: Vec<NamedDocument>,
+    ) -> Result<Self, ConfigErrors> {
+        UncheckedConfig::parse(main)?.check(&business_files)
+    }
+
+    /// Returns the config in which `ad_accounts: all` is replaced by the listed ad accounts of each
+    /// business, without the excluded ones. A business that is not in `listed` keeps none.
+    #[must_use]
+    pub fn with_listed_accounts(&self, listed: &BTreeMap<String, Vec<AccountId>>) -> Self {
+        let mut config = self.clone();
+        for business in &mut config.businesses {
+            let (Some(all), Some(ids)) = (&business.all_ad_accounts, listed.get(&business.name))
+            else {
+                continue;
+            };
+            let is_polled = |id: &&AccountId| !all.exclude.contains(id);
+            let accounts = ids.iter().filter(is_polled).map(|id| AdAccountConfig {
+                id: id.clone(),
+                campaigns: Vec::new(),
+                campaign_name: None,
+                labels: all.labels.clone(),
+                conversions: all.conversions,
+                thresholds: all.thresholds.clone(),
+            });
+            business.ad_accounts = accounts.collect();
+        }
+        config
+    }
+
+    /// Adds a warning for each ad account that several businesses poll: its values are exported
+    /// twice, and sums over businesses count it twice.
+    fn warn_shared_accounts(&mut self, document: &str) {
+        let mut owners: BTreeMap<&AccountId, &str> = BTreeMap::new();
+        let mut texts = Vec::new();
+        for business in self.businesses.iter().filter(|business| business.enabled) {
+            for account in &business.ad_accounts {
+                match owners.get(&account.id) {
+                    Some(owner) => texts.push(format!(
+                        "ad account {} is polled for the businesses {owner} and {}; sums over both count it twice",
+                        account.id, business.name
+                    )),
+                    None => {
+                        owners.insert(&account.id, &business.name);
+                    }
+                }
+            }
+        }
+        for text in texts {
+            let warning = ConfigError::for_document(document, text);
+            self.warnings.append(warning.into());
+        }
     }
 }
 
-/// Where the Graph API is, and who asks.
+/// Access to the Graph API.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Graph {
-    /// `http://` or `https://`, a host, perhaps a path; no trailing slash, query or user.
+pub struct GraphConfig {
+    /// Base URL: `http://` or `https://`, a host, an optional path; without trailing slash, query and
+    /// user. Default `https://graph.facebook.com`.
     pub url: String,
-    /// `v26.0`: the letter v, two numbers.
+    /// Graph API version such as `v27.0`.
     pub version: String,
-    /// The longest that one request may take.
+    /// Timeout of one request. Default 30 s.
     pub timeout: Duration,
-    /// The app that the tokens belong to, for a business that has none of its own.
-    pub app: Option<App>,
-    /// More certificate authorities, in PEM; relative to the working directory.
+    /// App of the businesses that have none of their own.
+    pub app: Option<MetaApp>,
+    /// Path of a PEM file with additional certificate authorities, relative to the working directory.
     pub ca_file: Option<PathBuf>,
 }
 
 /// A Meta app.
 #[derive(Clone, Debug, PartialEq)]
-pub struct App {
-    /// Digits.
+pub struct MetaApp {
+    /// App id: digits.
     pub id: String,
-    /// Where its secret is kept.
-    pub secret: SecretSource,
+    /// Location of the app secret; `None`: the id only states which businesses share its quotas.
+    pub secret: Option<SecretSource>,
 }
 
-/// How often and how hard the API is asked.
+/// Schedule of the polls and limits for requests.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Polling {
-    /// From one poll of a source and window to the next, where neither window nor business says
-    /// otherwise.
+pub struct PollingConfig {
+    /// Time between two polls of a source and window, if neither the window nor the business overrides
+    /// it. Default 15 min.
     pub interval: Duration,
-    /// Requests in flight over all businesses, 1 to 256.
+    /// Maximum requests in flight over all businesses, 1 to 256. Default 8.
     pub concurrency: usize,
-    /// The longest pause between polls of a failing source.
+    /// Maximum time between two polls of a failing source. Default 15 min.
     pub backoff_max: Duration,
-    /// The age at which values without a successful poll are withdrawn, before the rule that it
-    /// is at least twice the interval.
+    /// Time without a successful poll after which values are withdrawn, before the rule that it is at
+    /// least twice the interval is applied. Default 1 h.
     pub stale_after: Duration,
-    /// The part of each quota above which polls slow down: above 0, at most [`MOST_QUOTA_SHARE`].
+    /// Share of each quota above which polls slow down: above 0, at most [`MAX_QUOTA_SHARE`]. Default
+    /// 0.75.
     pub quota_share: f64,
-    /// How often campaigns, names, currencies and budgets are read again.
+    /// Time between two discoveries, which read campaigns, names, currencies and budgets. Default 1 h.
     pub discovery_interval: Duration,
 }
 
-/// What the API is asked for.
+/// Fields, level and action types of the queries.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Insights {
-    /// How finely the numbers are divided.
+pub struct InsightsConfig {
+    /// How the queries are sent. Default `auto`.
+    pub questions: QuestionMode,
+    /// Level of the rows. Default `campaign`.
     pub level: Level,
-    /// Which campaigns show zeros where the API has no row.
+    /// Campaigns that get zeros if the API returns no row. Default `active`.
     pub zero_fill: ZeroFill,
-    /// The conversions that are counted, at least one, none twice.
+    /// Age of spend from which rules expect its conversions to be reported. Default 6 h.
+    pub settle_after: Duration,
+    /// Action types of the conversions to export, at least one, unique. Default: those that Meta
+    /// documents for message campaigns.
     pub action_types: Vec<String>,
-    /// Numeric fields beside the built-in ones.
-    pub extra_fields: Vec<ExtraField>,
+    /// Numeric fields in addition to the built-in ones. Default none.
+    pub extra_fields: Vec<ExtraFieldConfig>,
 }
 
-/// Which campaigns show zeros where the API has no row.
+/// How the queries of a source are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuestionMode {
+    /// As few requests as the API accepts for the ad account.
+    Auto,
+    /// Two queries per source and window, as Meta's page on measuring marketing messages shows them.
+    Separate,
+}
+
+/// Campaigns that get zeros if the API returns no row for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZeroFill {
-    /// Those that run now.
+    /// Active campaigns only.
     Active,
-    /// Paused ones too.
+    /// All campaigns, paused ones included.
     All,
 }
 
-/// A numeric Insights field that the owner adds.
+/// A numeric field of the API that the config adds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ExtraField {
-    /// The API's name of it.
+pub struct ExtraFieldConfig {
+    /// Name of the field in the API.
     pub field: String,
-    /// The metric's name without the prefix `marketing_messages_`; a percent's ends `_ratio`.
+    /// Metric name without the prefix `marketing_messages_`; that of a percent ends with `_ratio`.
     pub metric: String,
-    /// What it counts.
-    pub kind: Kind,
-    /// The words of its HELP, one line.
+    /// Unit of the field.
+    pub kind: ValueKind,
+    /// HELP text, one line.
     pub help: String,
 }
 
 /// A named date range.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Window {
-    /// As the `window` label has it.
+pub struct WindowConfig {
+    /// Value of the label `window`.
     pub name: String,
-    /// The days that it asks for.
-    pub dates: Dates,
-    /// Overrides `polling.interval` and the business' own.
+    /// Dates of the queries.
+    pub dates: WindowDates,
+    /// Overrides the default, which is the interval of the business for windows that contain today, 1 h for others,
+    /// and 24 h for those that ended more than 28 days ago.
     pub interval: Option<Duration>,
 }
 
 /// A customer with its own access token.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Business {
-    /// As the `business` label has it.
+pub struct BusinessConfig {
+    /// Value of the label `business`.
     pub name: String,
-    /// Where its token is kept.
+    /// Location of the access token.
     pub token: SecretSource,
-    /// Whether it is polled.
+    /// Whether the business is polled. Default true.
     pub enabled: bool,
     /// Overrides `polling.interval`.
     pub interval: Option<Duration>,
-    /// Its own app, else the one under `graph`.
-    pub app: Option<App>,
-    /// Sources that are ad accounts; with `campaigns` at least one, no id twice.
-    pub ad_accounts: Vec<AdAccount>,
-    /// Sources that are single campaigns, no id twice; none at level `account`.
-    pub campaigns: Vec<Campaign>,
+    /// App of the business, or else that of `graph`.
+    pub app: Option<MetaApp>,
+    /// Ad account sources, ids unique; together with `campaigns` at least one, unless all ad accounts
+    /// are polled.
+    pub ad_accounts: Vec<AdAccountConfig>,
+    /// Settings of the ad accounts that the token can access, if all of them are polled.
+    pub all_ad_accounts: Option<AllAdAccounts>,
+    /// Campaign sources, ids unique; none at level `account`.
+    pub campaigns: Vec<CampaignConfig>,
+    /// Complete names of the metrics that are not exported, those of the top level included; sorted.
+    pub excluded_metrics: Vec<String>,
+    /// Maximum number of series on the metrics page; `None`: no limit.
+    pub max_series: Option<usize>,
+}
+
+/// Settings of all ad accounts with message campaigns that a token can access.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AllAdAccounts {
+    /// Ad accounts that are not polled.
+    pub exclude: Vec<AccountId>,
+    /// Labels of the business.
+    pub labels: ConfigLabels,
+    /// Whether conversions are requested.
+    pub conversions: bool,
+    /// Limits of the business.
+    pub thresholds: WindowThresholds,
 }
 
 /// A source that is an ad account.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AdAccount {
-    /// Its id.
+pub struct AdAccountConfig {
+    /// Id of the ad account.
     pub id: AccountId,
-    /// The campaigns that are exported; empty for all of its message campaigns.
-    pub only: Vec<ObjectId>,
-    /// The business' labels and its own; of one name, its own.
-    pub labels: Labels,
-    /// Whether conversions are asked for: false where there is no pixel.
+    /// Campaigns to export; empty: all message campaigns of the ad account.
+    pub campaigns: Vec<ObjectId>,
+    /// Names of the message campaigns to export; `None`: any name.
+    pub campaign_name: Option<CampaignNamePattern>,
+    /// Labels of the business and the source; the source's take precedence.
+    pub labels: ConfigLabels,
+    /// Whether conversions are requested: false if the business has no pixel. Default true.
     pub conversions: bool,
-    /// The business' limits and its own; of one bound, its own.
-    pub thresholds: Thresholds,
+    /// Limits of the business and the source; the source's take precedence.
+    pub thresholds: WindowThresholds,
 }
 
 /// A source that is one campaign.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Campaign {
-    /// Its id.
+pub struct CampaignConfig {
+    /// Id of the campaign.
     pub id: ObjectId,
-    /// The business' labels and its own; of one name, its own.
-    pub labels: Labels,
-    /// Whether conversions are asked for: false where there is no pixel.
+    /// Labels of the business and the source; the source's take precedence.
+    pub labels: ConfigLabels,
+    /// Whether conversions are requested: false if the business has no pixel. Default true.
     pub conversions: bool,
-    /// The business' limits and its own; of one bound, its own.
-    pub thresholds: Thresholds,
+    /// Limits of the business and the source; the source's take precedence.
+    pub thresholds: WindowThresholds,
 }

@@ -1,83 +1,94 @@
-//! One request to the API, one answer, within bounds: time, size, and no redirects.
+//! HTTP client for the API: one request and its response, with limits of time and size.
+//!
+//! Redirects are not followed. Secrets that a response repeats are removed from it.
 
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::redirect;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use ring::hmac;
 
-use super::error::Error;
-use super::usage::Headers;
-use crate::secret::Secret;
+use super::connections::{ConnectionSettings, Connections};
+use super::error::{ApiError, ResponseHead};
+use super::usage::UsageHeaders;
+use crate::model::Secret;
+use crate::platform::proxy;
 
-/// The largest answer that is read: some 20 times what a full page of ads takes.
-const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
+/// Minimum length of the secrets that are removed from values, such as names and headers. Those of Meta have at least
+/// 32 characters; the removal of a short one, such as the password of a proxy, could change a correct value.
+const MIN_REDACTED_BYTES: usize = 16;
 
-/// The API at one address and version. Cloning shares the connections.
+/// Passwords of the proxies, which can repeat them in responses.
+static PROXY_PASSWORDS: LazyLock<Vec<String>> = LazyLock::new(proxy::passwords);
+
+/// Maximum size of a response body in bytes, about 20 times that of a full page of ads.
+const MAX_RESPONSE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Client for one URL and version of the API. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
-    /// Address and version, without a slash at the end.
+    connections: Arc<Connections>,
+    /// URL and version, without a trailing slash.
     base: String,
 }
 
-/// Why no client can be made: the config asks for what cannot be had.
+/// Error of [`Client::new`].
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The `ca_file` cannot be read.
     #[error("graph.ca_file: {path}: {source}")]
     CaFile {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The `ca_file` holds no certificates.
-    #[error("graph.ca_file: {path}: not a list of PEM certificates")]
+    /// The `ca_file` contains no certificates.
+    #[error("graph.ca_file: {path}: expected PEM certificates, found none")]
     CaFormat {
-        /// The file.
+        /// Path of the file.
         path: String,
     },
-    /// TLS cannot be set up, mostly since the system has no certificates.
+    /// TLS cannot be initialized, usually because the system has no CA certificates.
     #[error(
-        "TLS for {base} cannot be set up ({reason}); install the system's CA certificates, or name a graph.ca_file"
+        "initializing TLS for {base} failed: {reason}; install the system's CA certificates, or set graph.ca_file"
     )]
     Tls {
-        /// The API's address.
+        /// URL of the API.
         base: String,
-        /// What the library said.
+        /// Error of the TLS library.
         reason: String,
     },
 }
 
-/// Who asks.
+/// Secrets that authenticate a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Credentials {
-    /// The business' access token.
+    /// Access token of the business, or of the app.
     pub token: Secret,
-    /// The app's secret, with which each request proves that it comes from the app.
+    /// App secret, from which each request's `appsecret_proof` is computed; `None` sends no proof.
     pub app_secret: Option<Secret>,
 }
 
 impl Credentials {
-    /// That text without the secrets, should it quote one.
-    pub(super) fn conceal(&self, text: &str) -> String {
-        let mut text = text.replace(self.token.expose(), "[secret]");
-        // An app's token is its id and its secret.
+    /// Returns all secrets, with what replaces each of them.
+    fn secrets(&self) -> Vec<(String, &'static str)> {
+        let mut secrets = vec![(self.token.expose().to_owned(), "[secret]")];
+        // The token of an app has the form `<app id>|<app secret>`.
         if let Some((_, secret)) = self.token.expose().split_once('|') {
-            text = text.replace(secret, "[secret]");
+            secrets.push((secret.to_owned(), "[secret]"));
         }
         if let Some(secret) = &self.app_secret {
-            text = text.replace(secret.expose(), "[secret]");
-            text = text.replace(&proof(secret, &self.token), "[proof]");
+            secrets.push((secret.expose().to_owned(), "[secret]"));
+            secrets.push((appsecret_proof(secret, &self.token), "[proof]"));
         }
-        text
+        secrets
     }
 
-    /// The same asker in the name of the app itself; `None` without its secret.
-    pub(super) fn as_app(&self, app_id: &str) -> Option<Self> {
+    /// Returns credentials that authenticate as the app; `None` without an app secret.
+    pub(super) fn app_credentials(&self, app_id: &str) -> Option<Self> {
         let secret = self.app_secret.as_ref()?;
         let token = Secret::new(&format!("{app_id}|{}", secret.expose()))?;
         Some(Self {
@@ -87,121 +98,209 @@ impl Credentials {
     }
 }
 
-/// One request, ready to be sent.
-#[derive(Debug)]
-pub(super) struct Request<'a> {
-    /// Below the version, without a slash in front.
+/// One GET request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ApiRequest<'a> {
+    /// Path below the version, without a leading slash.
     pub(super) path: &'a str,
-    /// Query parameters; none of them is a secret.
+    /// Query parameters.
     pub(super) params: &'a [(&'a str, String)],
 }
 
-/// What came back.
+impl ApiRequest<'_> {
+    /// Name of the parameter of `debug_token` that contains an access token.
+    pub(super) const INPUT_TOKEN: &'static str = "input_token";
+
+    /// Returns all secrets of the request, with what replaces each of them.
+    fn secrets(&self, credentials: &Credentials) -> Vec<(String, &'static str)> {
+        let mut secrets = credentials.secrets();
+        for (name, token) in self.params {
+            if *name == Self::INPUT_TOKEN {
+                secrets.push((token.clone(), "[secret]"));
+            }
+        }
+        let passwords = PROXY_PASSWORDS.iter();
+        secrets.extend(passwords.map(|password| (password.clone(), "[secret]")));
+        secrets
+    }
+
+    /// Returns an error message with all secrets of the request replaced.
+    pub(super) fn redact(&self, credentials: &Credentials, text: &str) -> String {
+        let secrets = self.secrets(credentials);
+        secrets
+            .iter()
+            .fold(text.to_owned(), |text, (secret, label)| {
+                text.replace(secret, label)
+            })
+    }
+
+    /// Returns bytes of a response with the long secrets of the request replaced, `None` if there are none.
+    fn redact_values(&self, credentials: &Credentials, bytes: &[u8]) -> Option<String> {
+        let text = String::from_utf8_lossy(bytes);
+        let mut secrets = self.secrets(credentials);
+        secrets.retain(|(secret, _)| {
+            secret.len() >= MIN_REDACTED_BYTES && text.contains(secret.as_str())
+        });
+        let (first, others) = secrets.split_first()?;
+        let redacted = text.replace(&first.0, first.1);
+        let redacted = others.iter().fold(redacted, |text, (secret, label)| {
+            text.replace(secret, label)
+        });
+        Some(redacted)
+    }
+
+    /// Replaces the long secrets of the request in the values of headers.
+    fn redact_headers(&self, credentials: &Credentials, headers: &mut HeaderMap) {
+        for value in headers.values_mut() {
+            if let Some(redacted) = self.redact_values(credentials, value.as_bytes()) {
+                *value = HeaderValue::from_str(&redacted)
+                    .unwrap_or_else(|_| HeaderValue::from_static("[secret]"));
+            }
+        }
+    }
+}
+
+/// Response, or the error that replaced it.
 #[derive(Debug)]
-pub(super) struct Response {
-    pub(super) headers: Headers,
-    pub(super) body: Result<Bytes, Error>,
+pub(super) struct ApiResponse {
+    pub(super) headers: UsageHeaders,
+    pub(super) body: Result<Bytes, ApiError>,
 }
 
 impl Client {
-    /// A client for the API at `url` (without a slash at its end), in `version` (such as `v26.0`).
+    /// Returns a client for the API at `url` (without a trailing slash) and `version` (such as
+    /// `v27.0`). `timeout` limits one request with its response.
     ///
     /// # Errors
-    /// When `ca_file` is not what it should be, or the system has no CA certificates.
+    /// Returns an error if `ca_file` cannot be read or contains no certificates, or if the system
+    /// has no CA certificates.
     pub fn new(
         url: &str,
         version: &str,
         timeout: Duration,
         ca_file: Option<&Path>,
     ) -> Result<Self, SetupError> {
-        // A second installation changes nothing, and one from elsewhere serves as well.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let mut builder = reqwest::Client::builder()
-            .timeout(timeout)
-            // A token must not follow a redirect to somewhere else.
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .user_agent(concat!(
-                "marketing-messages-exporter/",
-                env!("CARGO_PKG_VERSION")
-            ));
-        if let Some(path) = ca_file {
-            let certificates = certificates(path)?;
-            builder = builder.tls_certs_merge(certificates);
-        } else if url.starts_with("http:") {
-            // Nothing is verified there, so that a system without certificates is no obstacle.
-            builder = builder.tls_certs_only([]);
-        }
-        let http = builder.build().map_err(|error| SetupError::Tls {
-            base: url.to_owned(),
-            reason: chain(&error),
+        // Fails if a provider is installed already, which is then used.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let connections = Connections::new(ConnectionSettings {
+            url: url.to_owned(),
+            timeout,
+            ca_file: ca_file.map(Path::to_owned),
         })?;
         let base = format!("{url}/{version}");
-        Ok(Self { http, base })
+        Ok(Self {
+            connections: Arc::new(connections),
+            base,
+        })
     }
 
-    /// Sends one request and reads its answer.
-    pub(super) async fn send(&self, credentials: &Credentials, request: Request<'_>) -> Response {
+    /// Reads the CA file again, and uses new connections if it has changed. Takes at most two seconds.
+    pub async fn reread_ca(&self) {
+        self.connections.reread_ca().await;
+    }
+
+    /// Sends one request and reads its response. After a timeout, the next request uses a new connection.
+    pub(super) async fn send(
+        &self,
+        credentials: &Credentials,
+        request: ApiRequest<'_>,
+    ) -> ApiResponse {
         let url = format!("{}/{}", self.base, request.path);
-        let mut builder = self.http.get(url).query(request.params);
+        let pool = self.connections.pool();
+        let mut builder = pool.http.get(url).query(request.params);
         if let Some(secret) = &credentials.app_secret {
-            builder = builder.query(&[("appsecret_proof", proof(secret, &credentials.token))]);
+            builder = builder.query(&[(
+                "appsecret_proof",
+                appsecret_proof(secret, &credentials.token),
+            )]);
         }
-        let response = match builder.headers(bearer(&credentials.token)).send().await {
-            Ok(response) => response,
-            Err(error) => return Response::lost(&error),
-        };
-        let headers = Headers::read(response.headers());
-        let status = response.status().as_u16();
-        let body = match read(response).await {
-            Ok(body) => match Error::find(status, &body) {
-                // Meta's own words may quote the token that they complain about.
-                Some(_) => {
-                    let told = credentials.conceal(&String::from_utf8_lossy(&body));
-                    Err(Error::find(status, told.as_bytes())
-                        .unwrap_or_else(|| Error::garbled("an error of many shapes")))
+        let response = match builder
+            .headers(authorization(&credentials.token))
+            .send()
+            .await
+        {
+            Ok(mut response) => {
+                request.redact_headers(credentials, response.headers_mut());
+                response
+            }
+            Err(error) => {
+                if error.is_timeout() {
+                    self.connections.replace(&pool).await;
                 }
-                None => Ok(body),
+                return ApiResponse::from_transport(&error);
+            }
+        };
+        let headers = UsageHeaders::parse(response.headers());
+        let status = response.status().as_u16();
+        let challenge = response.headers().get(WWW_AUTHENTICATE).cloned();
+        let head = ResponseHead {
+            status,
+            challenge: challenge.as_ref().and_then(|value| value.to_str().ok()),
+        };
+        let body = read_body(response).await;
+        if body.as_ref().is_err_and(|error| error.is_timeout) {
+            self.connections.replace(&pool).await;
+        }
+        let body = match body {
+            Ok(body) => match ApiError::from_response(head, &body) {
+                // Meta's message can quote the token: the error is parsed from the redacted body.
+                Some(_) => {
+                    let redacted = request.redact(credentials, &String::from_utf8_lossy(&body));
+                    Err(ApiError::from_response(head, redacted.as_bytes())
+                        .unwrap_or_else(|| ApiError::invalid_response("error of unknown shape")))
+                }
+                None => Ok(request
+                    .redact_values(credentials, &body)
+                    .map_or(body, Bytes::from)),
             },
             Err(error) => Err(error),
         };
-        Response { headers, body }
+        ApiResponse { headers, body }
     }
 }
 
-impl Response {
-    fn lost(error: &reqwest::Error) -> Self {
+impl ApiResponse {
+    /// Returns an error in place of a response.
+    pub(super) fn failed(error: ApiError) -> Self {
         Self {
-            headers: Headers::default(),
-            body: Err(Error::unavailable(chain(error))),
+            headers: UsageHeaders::default(),
+            body: Err(error),
         }
     }
+
+    fn from_transport(error: &reqwest::Error) -> Self {
+        Self::failed(transport_error(error, ""))
+    }
 }
 
-async fn read(mut response: reqwest::Response) -> Result<Bytes, Error> {
+fn transport_error(error: &reqwest::Error, operation: &str) -> ApiError {
+    ApiError {
+        is_timeout: error.is_timeout() && !error.is_connect(),
+        ..ApiError::unavailable(format!("{operation}{}", error_chain(error)))
+    }
+}
+
+async fn read_body(mut response: reqwest::Response) -> Result<Bytes, ApiError> {
     let mut body = BytesMut::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST_ANSWER => {
-                return Err(Error::garbled(format!(
-                    "an answer of more than {LARGEST_ANSWER} bytes"
+            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_RESPONSE_BYTES => {
+                return Err(ApiError::invalid_response(format!(
+                    "response exceeds {MAX_RESPONSE_BYTES} bytes"
                 )));
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(body.freeze()),
             Err(error) => {
-                return Err(Error::unavailable(format!(
-                    "the answer broke off: {}",
-                    chain(&error)
-                )));
+                return Err(transport_error(&error, "reading the response failed: "));
             }
         }
     }
 }
 
-fn bearer(token: &Secret) -> HeaderMap {
+fn authorization(token: &Secret) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    // A secret is printable, so that it always fits a header.
+    // Cannot fail: `Secret` accepts printable characters only.
     if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose())) {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
@@ -209,8 +308,9 @@ fn bearer(token: &Secret) -> HeaderMap {
     headers
 }
 
-/// What proves that a request comes from the app: HMAC-SHA256 of the token under the app's secret.
-fn proof(secret: &Secret, token: &Secret) -> String {
+/// Returns the proof that a request is sent by the app: HMAC-SHA256 of the token with the app secret
+/// as key, in lowercase hexadecimal. Source: Meta's page "Securing Graph API Requests".
+fn appsecret_proof(secret: &Secret, token: &Secret) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
     let tag = hmac::sign(&key, token.expose().as_bytes());
     tag.as_ref()
@@ -219,26 +319,14 @@ fn proof(secret: &Secret, token: &Secret) -> String {
         .collect()
 }
 
-fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, SetupError> {
-    let shown = || path.display().to_string();
-    let pem = std::fs::read(path).map_err(|source| SetupError::CaFile {
-        path: shown(),
-        source,
-    })?;
-    match reqwest::Certificate::from_pem_bundle(&pem) {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(SetupError::CaFormat { path: shown() }),
-    }
-}
-
-/// An error with its causes, and never the address that it was about: that may hold a proof.
-fn chain(error: &reqwest::Error) -> String {
+/// Returns the error with its causes, without the URL, which can contain secrets.
+pub(super) fn error_chain(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() {
         "timed out".to_owned()
     } else if error.is_connect() {
-        "no connection".to_owned()
+        "connection failed".to_owned()
     } else {
-        "the request failed".to_owned()
+        "request failed".to_owned()
     };
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -250,31 +338,45 @@ fn chain(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Credentials, proof};
-    use crate::secret::Secret;
+    use super::{ApiRequest, Credentials, appsecret_proof};
+    use crate::model::Secret;
 
     #[test]
-    fn a_text_that_quotes_secrets_is_told_without_them() {
+    fn redact_removes_all_secrets() {
         let credentials = Credentials {
             token: Secret::new("EAAB").unwrap(),
             app_secret: Secret::new("hush"),
         };
-        let proof = proof(credentials.app_secret.as_ref().unwrap(), &credentials.token);
+        let proof = appsecret_proof(credentials.app_secret.as_ref().unwrap(), &credentials.token);
+        let request = ApiRequest {
+            path: "debug_token",
+            params: &[(ApiRequest::INPUT_TOKEN, "EAAC".to_owned())],
+        };
         assert_eq!(
-            credentials.conceal(&format!("Malformed access token EAABx, 1|hush, {proof}")),
-            "Malformed access token [secret]x, 1|[secret], [proof]"
+            request.redact(
+                &credentials,
+                &format!("Malformed access token EAABx, 1|hush, {proof}, EAAC")
+            ),
+            "Malformed access token [secret]x, 1|[secret], [proof], [secret]"
         );
         assert!(!format!("{credentials:?}").contains("EAAB"));
+        // In values, only long secrets are replaced.
+        let redact = |text: &str| request.redact_values(&credentials, text.as_bytes());
+        assert_eq!(redact("EAAB"), None);
+        assert_eq!(
+            redact(&format!("EAAB {proof}")).as_deref(),
+            Some("EAAB [proof]")
+        );
     }
 
     #[test]
-    fn the_proof_is_what_other_programs_compute() {
+    fn appsecret_proof_equals_that_of_openssl() {
         // echo -n token | openssl dgst -sha256 -hmac secret
         let (secret, token) = (
             Secret::new("secret").unwrap(),
             Secret::new("token").unwrap(),
         );
-        let hex = proof(&secret, &token);
+        let hex = appsecret_proof(&secret, &token);
         assert_eq!(hex.len(), 64);
         assert_eq!(
             hex,

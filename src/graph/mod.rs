@@ -1,49 +1,73 @@
-//! The Graph API, as far as insights need it. The only folder that knows Meta's JSON.
+//! Client for Meta's Graph API, as far as insights need it. The only module that knows Meta's JSON.
 //!
-//! `client` sends one request and reads one answer within bounds; `session` tries again where that
-//! can help; `insights` and `discovery` ask whole questions, page after page; `survey` lists what a token sees. `error` names what
-//! went wrong by what follows from it, `usage` reads how much of each quota is gone, `gate` says
-//! when the next request may go. Nothing here knows Prometheus, and nothing here counts: whoever
-//! asks is told of every call.
+//! `client` sends one request and reads its response within limits of time and size; `session`
+//! applies the rate limiter and retries; `insights` and `discovery` send whole queries with cursor
+//! paging; `lookup` lists what a token can read. `error` classifies errors by the reaction they
+//! need, `usage` parses the usage headers, `limiter` decides when a request may be sent. Metrics
+//! are counted by the caller, which receives a [`CallRecord`] for each request.
 
+mod access_tier;
 mod client;
+mod connections;
 mod discovery;
 mod error;
-mod gate;
+mod error_body;
 mod insights;
+mod invalid_parts;
+mod limiter;
+mod lookup;
 mod nodes;
+mod numeric_fields;
+mod response;
 mod retry;
 mod session;
-mod survey;
 mod token;
 mod usage;
-mod wire;
+mod version;
 
-pub use self::client::{Client, Credentials, SetupError};
-pub use self::discovery::discover;
-pub use self::error::{Class, Error, Scope};
-pub use self::gate::{Gate, Lane, Limits};
-pub use self::insights::{Insights, Lessons, ask, ask_within};
-pub use self::session::{Call, Endpoint, Session};
-pub use self::survey::{
-    Identified, NodeKind, ad_account, ad_accounts, identify, message_campaigns,
+pub use self::access_tier::{
+    DEVELOPMENT_CALLS_PER_HOUR, DEVELOPMENT_READS, DEVELOPMENT_WINDOW, STANDARD_CALLS_PER_HOUR,
+    is_standard_tier,
 };
-pub use self::token::{TokenFacts, inspect};
-pub use self::usage::{Headers, Quantity, Usage};
+pub use self::client::{Client, Credentials, SetupError};
+pub use self::discovery::{Discovery, DiscoveryInput, GroupMember, discover, discover_members};
+pub use self::error::{ApiError, ErrorKind, ExceededLimit};
+pub use self::insights::{InsightsResult, QueryAdaptation, StatusFilter, fetch, fetch_at_most};
+pub use self::invalid_parts::{InvalidCount, InvalidParts, RowDefect};
+pub use self::limiter::{LimiterConfig, PollDeadline, RateLimiter, RequestKind, RequestScope};
+pub use self::lookup::{
+    IdentifiedNode, NodeKind, identify_node, list_ad_accounts, message_campaigns,
+};
+pub use self::numeric_fields::{is_documented, suggested_field};
+pub use self::retry::MAX_ATTEMPTS;
+pub use self::session::{CallRecord, Endpoint, Session};
+pub use self::token::{TokenInfo, inspect};
+pub use self::usage::{Quantity, RegainTime, Usage, UsageHeaders};
+pub use self::version::{is_retired, version_end};
 
+use self::error::ResponseHead;
+use crate::model::Row;
 use crate::plan::Query;
-use crate::row::Row;
 
-/// What a question would make of an answer with that body, without asking it: its rows, or the
-/// error. Whatever the body is read as elsewhere, it is read as here too.
+/// Decodes a response with this status and body as the response to `query`, without a request.
+///
+/// The body is also passed to the decoders of nodes and tokens; their results are discarded.
+///
+/// # Errors
+/// The error that the body contains, or [`ErrorKind::InvalidResponse`] if it cannot be decoded.
 #[doc(hidden)] // For the fuzz targets and their corpora, which have bodies and no sockets.
-pub fn read_answer(query: &Query, status: u16, body: &[u8]) -> Result<Vec<Row>, Error> {
-    if let Some(error) = Error::find(status, body) {
+pub fn read_response(query: &Query, status: u16, body: &[u8]) -> Result<Vec<Row>, ApiError> {
+    let head = ResponseHead {
+        status,
+        challenge: None,
+    };
+    if let Some(error) = ApiError::from_response(head, body) {
         return Err(error);
     }
-    drop(nodes::read_node(body));
-    drop(nodes::read_nodes(body));
-    drop(token::read(body));
-    let page = wire::read(body, query, &[]).map_err(Error::garbled)?;
+    // Only panics matter here.
+    let _ = nodes::read_node(body);
+    let _ = nodes::read_nodes(body);
+    let _ = token::read_token_info(body);
+    let page = response::decode_page(body, query, &[]).map_err(ApiError::invalid_response)?;
     Ok(page.data.rows)
 }

@@ -1,4 +1,4 @@
-//! Whether to ask again, and when: the decision is pure, and the mechanism knows no requests.
+//! Retries of a single request, with full jitter.
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
@@ -6,57 +6,78 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::error::{Class, Error};
+use super::error::{ApiError, ErrorKind};
 
-/// How often one request is sent at most, the first time included.
-const TRIES: u32 = 3;
+/// Maximum attempts of a request, the first one included.
+pub const MAX_ATTEMPTS: u32 = 3;
 
-/// The longest pause before the second and the third try. A longer outage is the schedule's matter.
-const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
+/// Longest `Retry-After` that a poll waits for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// Makes attempts until one succeeds, or another one would be pointless.
-pub(super) async fn run<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Error>
+/// Longest delay before the second and the third attempt. Longer outages are left to the
+/// scheduler, which polls again later.
+const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
+
+/// Calls `attempt` until it succeeds, or fails with an error that is not retried or `is_final`.
+pub(super) async fn run<T, F>(
+    max_attempts: u32,
+    is_final: impl Fn(&ApiError) -> bool,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, ApiError>
 where
-    F: Future<Output = Result<T, Error>>,
+    F: Future<Output = Result<T, ApiError>>,
 {
-    let mut tries = 0;
+    let mut attempts = 0;
     loop {
-        tries += 1;
+        attempts += 1;
         let error = match attempt().await {
-            Ok(answer) => return Ok(answer),
+            Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let Some(pause) = pause(error.class, tries, luck()) else {
-            return Err(error);
+        let delay = match (retry_delay(error.kind, attempts, jitter()), error.wait) {
+            (None, _) => return Err(error),
+            _ if attempts >= max_attempts || is_final(&error) => return Err(error),
+            (Some(_), Some(wait)) if wait > MAX_RETRY_AFTER => return Err(error),
+            (Some(delay), wait) => wait.unwrap_or(delay),
         };
-        tracing::debug!(tries, ?pause, fault = %error.fault, "asking again");
-        sleep(pause).await;
+        tracing::debug!(attempts, retry_in = ?delay, error = %error.error, "retrying request");
+        sleep(delay).await;
     }
 }
 
-/// A number in 0..1 that differs from caller to caller. Nothing secret hangs on it.
-fn luck() -> f64 {
+/// Waits before a lighter request is sent after `attempts` heavier ones.
+pub(super) async fn pause_before_lighter(attempts: u32) {
+    if let Some(delay) = retry_delay(ErrorKind::Unavailable, attempts, jitter()) {
+        sleep(delay).await;
+    }
+}
+
+/// Returns a random number in 0..1. Not for secrets: the source is std's hasher keys, which saves a
+/// dependency.
+fn jitter() -> f64 {
     let bits = u32::try_from(RandomState::new().hash_one(0_u8) >> 32).unwrap_or(u32::MAX);
     f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
 
-/// How long to wait before trying again after `tries` tries, or `None` to give up.
+/// Returns the delay after `attempts` failed attempts, or `None` to give up.
 ///
-/// `luck` in 0..1 spreads those who fail together over the whole pause (full jitter).
-fn pause(class: Class, tries: u32, luck: f64) -> Option<Duration> {
-    match class {
-        Class::Unavailable | Class::Garbled if tries < TRIES => {
-            let longest = PAUSES.get(usize::try_from(tries).ok()?.checked_sub(1)?)?;
-            Some(longest.mul_f64(luck.clamp(0.0, 1.0)))
+/// Full jitter: `jitter` in 0..1 selects a delay between zero and the longest one, so that requests
+/// that fail together are not repeated together.
+fn retry_delay(kind: ErrorKind, attempts: u32, jitter: f64) -> Option<Duration> {
+    match kind {
+        ErrorKind::Unavailable | ErrorKind::InvalidResponse if attempts < MAX_ATTEMPTS => {
+            let longest = RETRY_DELAYS.get(usize::try_from(attempts).ok()?.checked_sub(1)?)?;
+            Some(longest.mul_f64(jitter.clamp(0.0, 1.0)))
         }
-        Class::Unavailable
-        | Class::Garbled
-        | Class::Throttled(_)
-        | Class::Denied
-        | Class::Forbidden
-        | Class::Rejected
-        | Class::TooLarge
-        | Class::Held => None,
+        ErrorKind::Unavailable
+        | ErrorKind::InvalidResponse
+        | ErrorKind::Throttled(_)
+        | ErrorKind::Unauthenticated
+        | ErrorKind::Forbidden
+        | ErrorKind::Misconfigured
+        | ErrorKind::Rejected
+        | ErrorKind::TooLarge
+        | ErrorKind::Paused => None,
     }
 }
 
@@ -67,60 +88,121 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{pause, run};
-    use crate::graph::{Class, Error, Scope};
+    use super::{MAX_ATTEMPTS, RETRY_DELAYS, retry_delay, run};
+    use crate::graph::error::ExceededLimit;
+    use crate::graph::{ApiError, ErrorKind};
 
     #[tokio::test(start_paused = true)]
-    async fn an_outage_is_tried_three_times_within_a_second_and_a_half() {
-        let (start, mut tries) = (Instant::now(), 0);
-        let failed = run(|| {
-            tries += 1;
-            ready(Err::<(), _>(Error::unavailable("gone")))
-        });
-        assert!(failed.await.is_err());
-        assert_eq!(tries, 3);
-        assert!(start.elapsed() <= Duration::from_millis(1500));
+    async fn outage_is_retried_within_the_maximum_delays() {
+        let (start, mut attempts) = (Instant::now(), 0);
+        let result = run(
+            MAX_ATTEMPTS,
+            |_| false,
+            || {
+                attempts += 1;
+                ready(Err::<(), _>(ApiError::unavailable("gone")))
+            },
+        );
+        assert!(result.await.is_err());
+        assert_eq!(attempts, MAX_ATTEMPTS);
+        let elapsed = start.elapsed();
+        assert!(
+            elapsed <= RETRY_DELAYS.iter().sum::<Duration>(),
+            "{elapsed:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_good_answer_ends_it_and_a_refusal_too() {
-        let mut tries = 0;
-        let healed = run(|| {
-            tries += 1;
-            ready(match tries {
-                2 => Ok("good"),
-                _ => Err(Error::garbled("cut")),
-            })
-        });
-        assert_eq!(healed.await, Ok("good"));
-        let mut tries = 0;
-        let refused = run(|| {
-            tries += 1;
-            ready(Err::<(), _>(Error {
-                class: Class::Rejected,
-                ..Error::garbled("no")
-            }))
-        });
-        assert!(refused.await.is_err());
-        assert_eq!(tries, 1);
+    async fn success_ends_the_retries() {
+        let mut attempts = 0;
+        let result = run(
+            MAX_ATTEMPTS,
+            |_| false,
+            || {
+                attempts += 1;
+                ready(if attempts == 2 {
+                    Ok("good")
+                } else {
+                    Err(ApiError::invalid_response("cut"))
+                })
+            },
+        );
+        assert_eq!(result.await, Ok("good"));
+        assert_eq!(attempts, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rejection_is_not_retried() {
+        let mut attempts = 0;
+        let result = run(
+            MAX_ATTEMPTS,
+            |_| false,
+            || {
+                attempts += 1;
+                ready(Err::<(), _>(ApiError {
+                    kind: ErrorKind::Rejected,
+                    ..ApiError::invalid_response("no")
+                }))
+            },
+        );
+        assert!(result.await.is_err());
+        assert_eq!(attempts, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_replaces_the_delay() {
+        for (seconds, expected_attempts, expected) in [(7, 3, 14), (31, 1, 0)] {
+            let (start, mut attempts) = (Instant::now(), 0);
+            let result = run(
+                MAX_ATTEMPTS,
+                |_| false,
+                || {
+                    attempts += 1;
+                    ready(Err::<(), _>(ApiError {
+                        wait: Some(Duration::from_secs(seconds)),
+                        ..ApiError::unavailable("overloaded")
+                    }))
+                },
+            );
+            assert!(result.await.is_err());
+            assert_eq!(attempts, expected_attempts, "Retry-After: {seconds}");
+            assert_eq!(start.elapsed(), Duration::from_secs(expected));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probe_is_not_retried() {
+        let mut attempts = 0;
+        let result = run(
+            1,
+            |_| false,
+            || {
+                attempts += 1;
+                ready(Err::<(), _>(ApiError::unavailable("gone")))
+            },
+        );
+        assert!(result.await.is_err());
+        assert_eq!(attempts, 1);
     }
 
     #[test]
-    fn only_what_may_pass_is_tried_again_and_only_twice() {
-        for class in [Class::Unavailable, Class::Garbled] {
-            assert_eq!(pause(class, 1, 1.0), Some(Duration::from_millis(500)));
-            assert_eq!(pause(class, 1, 0.0), Some(Duration::ZERO));
-            assert_eq!(pause(class, 2, 1.0), Some(Duration::from_secs(1)));
-            assert_eq!(pause(class, 3, 0.5), None);
+    fn delay_depends_on_kind_attempt_and_jitter() {
+        for kind in [ErrorKind::Unavailable, ErrorKind::InvalidResponse] {
+            assert_eq!(retry_delay(kind, 1, 1.0), Some(RETRY_DELAYS[0]));
+            assert_eq!(retry_delay(kind, 1, 0.0), Some(Duration::ZERO));
+            assert_eq!(retry_delay(kind, 2, 1.0), Some(RETRY_DELAYS[1]));
+            assert_eq!(retry_delay(kind, MAX_ATTEMPTS, 0.5), None);
         }
-        for class in [
-            Class::Throttled(Scope::App),
-            Class::Denied,
-            Class::Forbidden,
-            Class::Rejected,
-            Class::TooLarge,
+        for kind in [
+            ErrorKind::Throttled(ExceededLimit::App),
+            ErrorKind::Unauthenticated,
+            ErrorKind::Forbidden,
+            ErrorKind::Misconfigured,
+            ErrorKind::Rejected,
+            ErrorKind::TooLarge,
+            ErrorKind::Paused,
         ] {
-            assert_eq!(pause(class, 1, 0.5), None);
+            assert_eq!(retry_delay(kind, 1, 0.5), None, "{kind:?}");
         }
     }
 }

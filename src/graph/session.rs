@@ -1,37 +1,43 @@
-//! One poll's way to the API: asks, tries again where that can help, and tells of every call.
+//! Requests of one poll: rate-limited, retried, and each reported to the caller.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::client::{Client, Credentials, Request};
-use super::error::Error;
-use super::gate::{Gate, Lane};
+use super::client::{ApiRequest, ApiResponse, Client, Credentials};
+use super::error::ApiError;
+use super::error_body;
+use super::limiter::deadline;
+use super::limiter::{PollDeadline, RateLimiter, RequestKind, RequestScope};
 use super::retry;
-use super::usage::Headers;
+use super::usage::UsageHeaders;
 
-/// What is asked, as the `endpoint` label has it.
+/// Bytes of a body from which secrets are removed before its beginning is quoted. Far more than are
+/// quoted, so that a secret that is cut at the end is not.
+const MAX_REDACTED_BYTES: usize = 64 * 1024;
+
+/// Kind of a request, the value of the `endpoint` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// Insights of an ad account, or of a campaign.
+    /// Insights of an ad account or a campaign.
     Insights,
-    /// An ad account's campaigns.
+    /// Campaigns of an ad account.
     Campaigns,
-    /// The ads of an ad account or campaign.
+    /// Ads of an ad account or a campaign.
     Ads,
-    /// The ad sets of an ad account or campaign.
+    /// Ad sets of an ad account or a campaign.
     Adsets,
-    /// An ad account.
+    /// Properties of an ad account.
     Account,
-    /// A campaign, or an ad that somebody took for one.
+    /// Properties of the node behind a configured campaign id, which can also be an ad.
     Campaign,
-    /// A token.
+    /// Properties of an access token.
     DebugToken,
 }
 
 impl Endpoint {
-    /// The label's value.
+    /// Returns the label value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Insights => "insights",
@@ -43,78 +49,115 @@ impl Endpoint {
             Self::DebugToken => "debug_token",
         }
     }
+
+    /// Returns the kind of the request, which determines its limits.
+    fn kind(self) -> RequestKind {
+        match self {
+            Self::Insights => RequestKind::Insights,
+            Self::DebugToken => RequestKind::Token,
+            Self::Campaigns | Self::Ads | Self::Adsets | Self::Account | Self::Campaign => {
+                RequestKind::Management
+            }
+        }
+    }
 }
 
-/// One request that was answered, or given up.
+/// Result of one HTTP request, for metrics and logs.
 #[derive(Debug)]
-pub struct Call<'a> {
-    /// What was asked.
+pub struct CallRecord<'a> {
+    /// Kind of the request.
     pub endpoint: Endpoint,
-    /// How long the answer took.
+    /// Time from sending the request to the end of the response, without waiting for the limiter.
     pub duration: Duration,
-    /// What went wrong, if anything did.
-    pub error: Option<&'a Error>,
-    /// What the answer's headers said.
-    pub headers: &'a Headers,
+    /// Error; `None` if the response was decoded.
+    pub error: Option<&'a ApiError>,
+    /// Usage headers of the response.
+    pub headers: &'a UsageHeaders,
 }
 
-/// One poll's way to the API.
+/// Everything that requests on behalf of one source need.
 #[derive(Clone, Copy)]
 pub struct Session<'a> {
-    /// The API.
+    /// Connections to the API.
     pub client: &'a Client,
-    /// Who asks.
+    /// Access token and app secret of the business.
     pub credentials: &'a Credentials,
-    /// When requests may go.
-    pub gate: &'a Gate,
-    /// In whose name they go.
-    pub lane: &'a Lane,
-    /// Who is told of every call.
-    pub told: &'a (dyn Fn(&Call<'_>) + Send + Sync),
+    /// Rate limiter that every request passes.
+    pub limiter: &'a RateLimiter,
+    /// Scope that determines which pauses and quotas apply.
+    pub scope: &'a RequestScope,
+    /// Deadline of the poll; `None` for commands.
+    pub deadline: Option<&'a PollDeadline>,
+    /// Maximum attempts of one request, at least 1.
+    pub max_attempts: u32,
+    /// Called after every HTTP request.
+    pub on_call: &'a (dyn Fn(&CallRecord<'_>) + Send + Sync),
 }
 
 impl Session<'_> {
-    /// Asks until there is an answer that `read` can make sense of, or no point in asking again.
+    /// Sends a GET request and decodes its response with `decode`, with retries. Insights queries that may be too
+    /// heavy are not retried, so that the caller can send a lighter one.
+    ///
+    /// # Errors
+    /// Returns the error of the last attempt. An error of `decode` is
+    /// [`ErrorKind::InvalidResponse`](super::ErrorKind::InvalidResponse).
     pub(super) async fn get<T>(
         &self,
         endpoint: Endpoint,
         path: &str,
         params: &[(&str, String)],
-        read: impl Fn(&[u8]) -> Result<T, String>,
-    ) -> Result<T, Error> {
-        retry::run(|| self.once(endpoint, path, params, &read)).await
+        decode: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, ApiError> {
+        let is_final = |error: &ApiError| endpoint == Endpoint::Insights && error.may_be_heavy();
+        retry::run(self.max_attempts, is_final, || {
+            self.get_once(endpoint, path, params, &decode)
+        })
+        .await
     }
 
-    async fn once<T>(
+    async fn get_once<T>(
         &self,
         endpoint: Endpoint,
         path: &str,
         params: &[(&str, String)],
-        read: impl Fn(&[u8]) -> Result<T, String>,
-    ) -> Result<T, Error> {
-        let permit = self.gate.enter(self.lane).await?;
+        decode: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, ApiError> {
+        let permit = self
+            .limiter
+            .acquire(self.scope, endpoint.kind(), self.deadline)
+            .await?;
         let start = Instant::now();
-        let response = self
-            .client
-            .send(self.credentials, Request { path, params })
-            .await;
+        let request = ApiRequest { path, params };
+        let response = self.client.send(self.credentials, request);
+        let response = deadline::limit(self.deadline, response)
+            .await
+            .unwrap_or_else(ApiResponse::failed);
         let duration = start.elapsed();
-        let answer = response.body.and_then(|body: Bytes| {
-            // What cannot be read is quoted, and may quote a secret.
-            read(&body).map_err(|text| Error::garbled(self.credentials.conceal(&text)))
+        let result = response.body.and_then(|body: Bytes| {
+            decode(&body).map_err(|message| {
+                // Both can quote a secret.
+                let redact = |text: &str| request.redact(self.credentials, text);
+                let start = body.get(..MAX_REDACTED_BYTES).unwrap_or(&body);
+                let start = redact(&String::from_utf8_lossy(start));
+                ApiError::invalid_response(format!(
+                    "{}, {}",
+                    redact(&message),
+                    error_body::quote(start.as_bytes())
+                ))
+            })
         });
-        let answer = answer.map_err(|error| Error {
-            wait: response.headers.regain,
+        let result = result.map_err(|error| ApiError {
+            wait: response.headers.retry_after.max(error.wait),
             ..error
         });
-        let error = answer.as_ref().err();
-        permit.leave(error, &response.headers);
-        (self.told)(&Call {
+        let error = result.as_ref().err();
+        permit.finish(error, &response.headers);
+        (self.on_call)(&CallRecord {
             endpoint,
             duration,
             error,
             headers: &response.headers,
         });
-        answer
+        result
     }
 }

@@ -1,93 +1,148 @@
-//! What the API says of a token: whether it is valid, and when it expires.
+//! Validity and expiry of an access token, from the endpoint `debug_token`.
+
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::error::Error;
-use super::gate::Lane;
+use super::client::ApiRequest;
+use super::error::ApiError;
+use super::limiter::RequestScope;
+use super::response::text;
 use super::session::{Endpoint, Session};
 
-/// What the API says of a token.
+/// Properties of an access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenFacts {
-    /// Whether it is valid.
+pub struct TokenInfo {
+    /// Whether the token is valid.
     pub is_valid: bool,
-    /// When it expires; `None` for never, as system users' tokens do.
+    /// Expiry; `None` if the token never expires, as those of system users can.
     pub expires_at: Option<Timestamp>,
-    /// The app that it is of.
+    /// Time from which the token can no longer read data, although it may be valid; `None` if never.
+    pub data_access_expires_at: Option<Timestamp>,
+    /// Id of the app that issued the token.
     pub app_id: Option<String>,
-    /// What it may be used for.
+    /// Permissions, such as `ads_read`.
     pub scopes: Vec<String>,
 }
 
-/// Asks about the session's own token, in the name of the app; `None` where there is no app secret
-/// to ask with.
+/// Requests the properties of the session's own token, authenticated as the app; `None` without an
+/// app secret.
 ///
 /// # Errors
-/// As every request.
-pub async fn inspect(session: Session<'_>, app_id: &str) -> Result<Option<TokenFacts>, Error> {
-    let Some(app) = session.credentials.as_app(app_id) else {
+/// Returns the error of the request, with the token removed from its message.
+pub async fn inspect(session: Session<'_>, app_id: &str) -> Result<Option<TokenInfo>, ApiError> {
+    let Some(app) = session.credentials.app_credentials(app_id) else {
         return Ok(None);
     };
-    // The one secret in an address, since the API knows no other place for it. Nobody sees the
-    // address: the client puts none into errors and logs.
-    let params = [("input_token", session.credentials.token.expose().to_owned())];
-    let asked = Session {
+    // The only secret in a URL: the API accepts it nowhere else. The client puts no URL into errors
+    // or logs, and removes the value from messages.
+    let params = [(
+        ApiRequest::INPUT_TOKEN,
+        session.credentials.token.expose().to_owned(),
+    )];
+    let app_session = Session {
         credentials: &app,
-        // A wrong app secret must not be held against the business.
-        lane: &Lane::of_app(app_id),
+        // A wrong app secret must not pause the business.
+        scope: &RequestScope::for_app(app_id),
         ..session
     };
-    asked
-        .get(Endpoint::DebugToken, "debug_token", &params, read)
+    app_session
+        .get(
+            Endpoint::DebugToken,
+            "debug_token",
+            &params,
+            read_token_info,
+        )
         .await
         .map(Some)
-        .map_err(|mut error| {
-            // The token that it is about is not the one that asked.
-            error.fault.message = session.credentials.conceal(&error.fault.message);
-            error
-        })
 }
 
-pub(super) fn read(body: &[u8]) -> Result<TokenFacts, String> {
+/// Decodes a response of `debug_token`.
+pub(super) fn read_token_info(body: &[u8]) -> Result<TokenInfo, String> {
     #[derive(Deserialize)]
-    struct Answer {
-        data: Data,
+    struct DebugTokenResponse {
+        data: DebugTokenData,
     }
     #[derive(Deserialize)]
-    struct Data {
+    struct DebugTokenData {
         is_valid: bool,
         #[serde(default)]
-        expires_at: i64,
+        expires_at: Value,
         #[serde(default)]
-        app_id: Option<String>,
+        data_access_expires_at: Value,
         #[serde(default)]
-        scopes: Vec<String>,
+        app_id: Value,
+        #[serde(default)]
+        scopes: Value,
     }
-    let Answer { data } = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    // 0 is how the API says never.
-    let expires_at = Some(data.expires_at).filter(|seconds| *seconds > 0);
-    Ok(TokenFacts {
+    let DebugTokenResponse { data } =
+        serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let owned = |json: &Value| text(json).map(Cow::into_owned);
+    // The API reports 0 for times that never come.
+    let time = |json: &Value| {
+        let seconds: i64 = text(json)?.parse().ok()?;
+        (seconds > 0)
+            .then(|| Timestamp::from_second(seconds).ok())
+            .flatten()
+    };
+    Ok(TokenInfo {
         is_valid: data.is_valid,
-        expires_at: expires_at.and_then(|seconds| Timestamp::from_second(seconds).ok()),
-        app_id: data.app_id,
-        scopes: data.scopes,
+        expires_at: time(&data.expires_at),
+        data_access_expires_at: time(&data.data_access_expires_at),
+        app_id: owned(&data.app_id),
+        scopes: data
+            .scopes
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(owned)
+            .collect(),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::read_token_info;
 
     #[test]
-    fn zero_is_never() {
-        let facts =
-            read(br#"{"data":{"is_valid":true,"expires_at":0,"scopes":["ads_read"]}}"#).unwrap();
-        assert!(facts.is_valid && facts.expires_at.is_none());
-        let facts = read(br#"{"data":{"is_valid":false,"expires_at":1767225600}}"#).unwrap();
-        assert_eq!(
-            facts.expires_at.unwrap().to_string(),
-            "2026-01-01T00:00:00Z"
-        );
+    fn expiry_zero_is_never() {
+        let info =
+            read_token_info(br#"{"data":{"is_valid":true,"expires_at":0,"scopes":["ads_read"]}}"#)
+                .unwrap();
+        assert!(info.is_valid && info.expires_at.is_none(), "{info:?}");
+    }
+
+    #[test]
+    fn odd_types_affect_only_themselves() {
+        let info = read_token_info(
+            br#"{"data":{"is_valid":true,"expires_at":"1767225600","data_access_expires_at":null,
+                 "app_id":12,"scopes":["ads_read",null]}}"#,
+        )
+        .unwrap();
+        assert_eq!(info.expires_at.unwrap().to_string(), "2026-01-01T00:00:00Z");
+        assert_eq!(info.data_access_expires_at, None);
+        assert_eq!(info.app_id.as_deref(), Some("12"));
+        assert_eq!(info.scopes, ["ads_read"]);
+    }
+
+    #[test]
+    fn access_to_data_expires_apart_from_the_token() {
+        let info = read_token_info(
+            br#"{"data":{"is_valid":true,"expires_at":0,"data_access_expires_at":1767225600}}"#,
+        )
+        .unwrap();
+        assert_eq!(info.expires_at, None);
+        let expiry = info.data_access_expires_at.unwrap().to_string();
+        assert_eq!(expiry, "2026-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn expiry_is_in_unix_seconds() {
+        let info =
+            read_token_info(br#"{"data":{"is_valid":false,"expires_at":1767225600}}"#).unwrap();
+        assert!(!info.is_valid, "{info:?}");
+        assert_eq!(info.expires_at.unwrap().to_string(), "2026-01-01T00:00:00Z");
     }
 }

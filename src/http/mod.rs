@@ -1,27 +1,25 @@
-//! What is served: `/metrics`, the landing page and the same as JSON, health and readiness.
+//! HTTP server: metrics page, landing page, status as JSON, health and readiness.
 //!
-//! `server` turns sockets into requests within bounds, `door` lets them in (`web_config` reads
-//! the file that says whom: `tls`, `san` and `auth` do as it says; `strays` speak plain HTTP where
-//! HTTPS is served). `routes` turns requests into answers, `to_order` makes those that are not
-//! kept, `body` sends them piece by piece. `scope` is whose numbers an answer may tell, `status`
-//! how everything fares, and `landing` says that to people. No answer waits for the API, a poll,
-//! or a lock of theirs.
+//! `server` accepts connections, `connections` limits them, and `web` applies the web config file: TLS, users,
+//! business scopes and the rate limit. `plaintext` answers plain HTTP on an HTTPS port. `routes`
+//! maps requests to responses; `on_demand` renders the responses that are not kept ready, and `body`
+//! streams all of them. `status` collects the health of the businesses, which `landing` shows as
+//! HTML. No response waits for the API, for a poll, or for a lock that a poll holds.
 
-mod answer;
-mod auth;
 mod body;
-mod door;
+mod connections;
 mod landing;
+mod on_demand;
+mod plaintext;
+mod response;
 mod routes;
-mod san;
-mod scope;
 mod server;
 mod status;
-mod strays;
-mod tls;
-mod to_order;
-mod web_config;
+mod totals;
+mod web;
 
-pub use self::routes::{ReloadRequest, Site, Wanted};
-pub use self::server::{bind, serve};
-pub use self::web_config::WebConfig;
+pub use self::routes::{AppState, ReloadRequest, ServedConfig};
+pub use self::server::{bind, serve, serve_health};
+pub use self::web::policy::AccessSummary;
+pub use self::web::refusals::RefusalLog;
+pub use self::web::reload::WebConfigFile;

@@ -1,98 +1,153 @@
-//! Config → what to ask: the sources, their windows, and the queries of one poll.
+//! Turns the config into a plan: sources with their windows, and the queries of each poll.
 //!
-//! The sources stand here; `window` knows when each is due, `query` is one question, `questions`
-//! and `unfiltered` choose how it is asked, `history` asks about days, `shard` divides the sources,
-//! and `estimate` counts beforehand. All of it is arithmetic on what is known: nothing asks, waits
-//! or reads a clock.
+//! Sources are defined here; `window` has their poll intervals, `query` one insights request.
+//! `query_split` and `strategy` choose the queries of a poll, `history` those for past days. `shard`
+//! divides the sources between replicas, and `estimate` predicts requests and series.
+//!
+//! Everything is a pure function of the config and the inventory: no I/O, no clock.
 
 mod estimate;
 mod history;
 mod query;
-mod questions;
+mod query_mode;
+mod query_split;
 mod shard;
-mod unfiltered;
+mod strategy;
 mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-pub use self::estimate::Estimate;
-pub use self::history::{Days, FIRST_DATED_DAY, MONTHS_KEPT};
-pub use self::query::{Columns, Increment, Node, Query, Question};
-pub use self::questions::{IDS_A_FILTER, IDS_A_WHOLE_FILTER, PAGE_SIZE};
-pub use self::shard::{NoSuchShard, Shard};
-pub use self::unfiltered::{Attempt, Unfiltered, Ways};
-pub use self::window::{RESTATED_DAYS, Window};
+pub use self::estimate::{ASSUMED_CHILDREN, CostEstimate, SourceSize};
+pub use self::history::{DayRange, FIRST_DATED_DAY, RETENTION_MONTHS};
+pub use self::query::{Query, QueryColumns, QueryKind, TargetNode, TimeIncrement};
+pub use self::query_mode::{DateMode, QueryMode};
+pub use self::query_split::{MAX_IDS_PER_FILTER, ROWS_PER_PAGE};
+pub use self::shard::{Shard, ShardOutOfRange};
+pub use self::strategy::{ProbeHistory, QueryStrategy, UnfilteredProbe};
+pub use self::window::{DateSpan, RESTATED_DAYS, Window};
 
-use crate::config::{Business, Config, Labels, Thresholds, ZeroFill};
-use crate::listing::Listing;
-use crate::row::{AccountId, Level, Named, ObjectId, Row};
+use crate::config::{
+    BusinessConfig, CampaignNamePattern, Config, ConfigLabels, QuestionMode, WindowThresholds,
+    ZeroFill,
+};
+use crate::model::{AccountId, Campaign, Inventory, Level, NamedId, ObjectId, Row};
 
-/// Everything that one exporter asks about.
+/// Discoveries that may fail in a row before zeros are not exported for campaigns without a row; then DiscoveryFailing
+/// fires too.
+const MAX_MISSED_DISCOVERIES: u32 = 3;
+
+/// The sources that one exporter polls.
+///
+/// # Example
+///
+/// ```
+/// use marketing_messages_exporter::config::{Config, NamedDocument};
+/// use marketing_messages_exporter::plan::{Plan, QueryKind, Shard};
+///
+/// let text = "businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]";
+/// let main = NamedDocument { name: "config.yaml".into(), text: text.into() };
+/// let plan = Plan::for_shard(&Config::parse(main, Vec::new())?, Shard::ALL);
+///
+/// let source = &plan.sources[0];
+/// assert_eq!(source.name.as_ref(), "act_1");
+/// assert_eq!(source.query_kinds(), [QueryKind::Delivery, QueryKind::Conversions]);
+/// let windows = source.windows.iter().map(|window| window.name.as_ref());
+/// assert!(windows.eq(["today", "last_30d"])); // the default windows
+/// # Ok::<(), marketing_messages_exporter::config::ConfigErrors>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Every source of this share, business by business, in the order of the config.
+    /// Sources of this shard, by business, in the order of the config.
     pub sources: Vec<Arc<Source>>,
-    /// How many sources there are in all shares together.
+    /// Number of sources of all shards.
     pub configured: usize,
 }
 
-/// What one poll asks about: an ad account, or one campaign.
+/// A source: an ad account or one campaign that is polled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
-    /// The business that it belongs to.
+    /// Name of the business that the source belongs to.
     pub business: Box<str>,
     /// The `source` label: `act_<digits>`, or the campaign id as configured.
     pub name: Box<str>,
-    /// Which of the two it is.
-    pub subject: Subject,
-    /// How finely its numbers are divided.
+    /// Ad account or campaign, with its id.
+    pub kind: SourceKind,
+    /// Names of the message campaigns to export, for ad account sources; `None`: any name.
+    pub campaign_name: Option<CampaignNamePattern>,
+    /// Level of its rows.
     pub level: Level,
-    /// Which campaigns show zeros where the API has no row.
+    /// Campaigns that are reported as zero if the API returns no row.
     pub zero_fill: ZeroFill,
-    /// Whether conversions are asked for at all.
+    /// Age of the inventory above which no campaign is reported as zero, because its list is not reliable any more.
+    pub zero_fill_max_age: Duration,
+    /// Whether conversions are queried.
     pub conversions: bool,
-    /// The columns of both queries.
-    pub columns: Columns,
-    /// Its windows, in the order of the config.
+    /// How the queries are sent.
+    pub questions: QuestionMode,
+    /// Columns of both kinds of queries.
+    pub columns: QueryColumns,
+    /// Windows, in the order of the config.
     pub windows: Vec<Window>,
-    /// The user's labels on its rows.
-    pub labels: Labels,
-    /// The user's limits for its rows.
-    pub thresholds: Thresholds,
-    /// Of a campaign source: the ad account sources of the same business that other shards poll.
-    pub elsewhere: Arc<[Subject]>,
+    /// Additional labels from the config.
+    pub labels: ConfigLabels,
+    /// Thresholds from the config.
+    pub thresholds: WindowThresholds,
+    /// Limits of the metrics page.
+    pub export_limits: ExportLimits,
+    /// For a campaign source: ad account sources of the same business that other shards poll, one of
+    /// which may cover the campaign. Empty for ad account sources.
+    pub sibling_accounts: Arc<[SourceKind]>,
 }
 
-/// What a source is to the API.
+/// Limits of the metrics page for the sources of a business. They do not affect queries.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExportLimits {
+    /// Complete names of the metrics that are not exported, sorted.
+    pub excluded_metrics: Arc<[String]>,
+    /// Maximum number of series of the business; `None`: no limit.
+    pub max_series: Option<usize>,
+}
+
+impl ExportLimits {
+    /// Whether the metric with this complete name is exported.
+    pub fn is_exported(&self, name: &str) -> bool {
+        let excluded = &self.excluded_metrics;
+        excluded.is_empty() || excluded.iter().all(|excluded| excluded != name)
+    }
+}
+
+/// The object that a source polls.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
+pub enum SourceKind {
     /// An ad account.
     AdAccount {
-        /// Its id.
+        /// Id of the ad account.
         id: AccountId,
-        /// These campaigns alone; empty: all of its message campaigns.
-        only: Vec<ObjectId>,
+        /// Campaigns to export; empty for all message campaigns.
+        campaign_allowlist: Vec<ObjectId>,
     },
-    /// One campaign; since Meta's documents disagree, the id may be an ad's.
+    /// One campaign. Meta's documentation is inconsistent, so the id may be an ad's.
     Campaign(ObjectId),
 }
 
 impl Plan {
-    /// That share of what a config asks for. Businesses that are not enabled ask nothing.
-    pub fn of(config: &Config, shard: Shard) -> Self {
+    /// Creates the plan of one shard. Disabled businesses have no sources.
+    pub fn for_shard(config: &Config, shard: Shard) -> Self {
         let enabled = config.businesses.iter().filter(|b| b.enabled);
-        let all: Vec<Source> = enabled.flat_map(|b| sources(config, b)).collect();
-        let configured = all.len();
-        let businesses = all.chunk_by(|a, b| a.business == b.business);
-        let shares = businesses.flat_map(|sources| share(sources, shard));
+        let sources: Vec<Source> = enabled.flat_map(|b| business_sources(config, b)).collect();
+        let configured = sources.len();
+        let by_business = sources.chunk_by(|a, b| a.business == b.business);
         Self {
-            sources: shares.collect(),
+            sources: by_business
+                .flat_map(|sources| sources_of_shard(sources, shard))
+                .collect(),
             configured,
         }
     }
 
-    /// The businesses that have a source in this share, and how many.
+    /// Returns the number of sources of each business that has sources in this shard.
     pub fn businesses(&self) -> BTreeMap<&str, usize> {
         let mut businesses = BTreeMap::new();
         for source in &self.sources {
@@ -102,64 +157,74 @@ impl Plan {
     }
 }
 
-/// The sources of one business that a shard polls.
-fn share(sources: &[Source], shard: Shard) -> Vec<Arc<Source>> {
-    let is_campaign = |source: &Source| matches!(source.subject, Subject::Campaign(_));
-    let (ours, theirs): (Vec<_>, Vec<_>) = sources
+/// Returns the sources of one business that the shard polls.
+fn sources_of_shard(sources: &[Source], shard: Shard) -> Vec<Arc<Source>> {
+    let is_campaign = |source: &Source| matches!(source.kind, SourceKind::Campaign(_));
+    let (own, foreign): (Vec<_>, Vec<_>) = sources
         .iter()
-        .partition(|source| shard.has(&source.subject));
-    let accounts = theirs.into_iter().filter(|source| !is_campaign(source));
-    let elsewhere: Arc<[Subject]> = accounts.map(|source| source.subject.clone()).collect();
-    let ours = ours.into_iter().cloned();
-    ours.map(|source| match is_campaign(&source) {
-        true => Source {
-            elsewhere: Arc::clone(&elsewhere),
-            ..source
-        },
-        false => source,
-    })
-    .map(Arc::new)
-    .collect()
+        .partition(|source| shard.contains(&source.kind));
+    let sibling_accounts: Arc<[SourceKind]> = foreign
+        .into_iter()
+        .filter(|source| !is_campaign(source))
+        .map(|source| source.kind.clone())
+        .collect();
+    own.into_iter()
+        .cloned()
+        .map(|mut source| {
+            if is_campaign(&source) {
+                source.sibling_accounts = Arc::clone(&sibling_accounts);
+            }
+            Arc::new(source)
+        })
+        .collect()
 }
 
-fn sources(config: &Config, business: &Business) -> Vec<Source> {
-    let source =
-        |name: String, subject, conversions, labels: &Labels, thresholds: &Thresholds| Source {
-            business: business.name.as_str().into(),
-            name: name.into(),
-            subject,
-            level: config.insights.level,
-            zero_fill: config.insights.zero_fill,
-            conversions,
-            columns: Columns {
-                extra: config.insights.extra_fields.as_slice().into(),
-                action_types: config.insights.action_types.as_slice().into(),
-            },
-            windows: windows(config, business),
-            labels: labels.clone(),
-            thresholds: thresholds.clone(),
-            elsewhere: [].into(),
-        };
+fn business_sources(config: &Config, business: &BusinessConfig) -> Vec<Source> {
+    let export_limits = ExportLimits {
+        excluded_metrics: business.excluded_metrics.as_slice().into(),
+        max_series: business.max_series,
+    };
+    let source = |name: String,
+                  kind: SourceKind,
+                  conversions: bool,
+                  labels: &ConfigLabels,
+                  thresholds: &WindowThresholds| Source {
+        business: business.name.as_str().into(),
+        name: name.into(),
+        kind,
+        campaign_name: None,
+        level: config.insights.level,
+        zero_fill: config.insights.zero_fill,
+        zero_fill_max_age: MAX_MISSED_DISCOVERIES * config.polling.discovery_interval,
+        conversions,
+        questions: config.insights.questions,
+        columns: QueryColumns::of(&config.insights),
+        windows: windows(config, business),
+        labels: labels.clone(),
+        thresholds: thresholds.clone(),
+        export_limits: export_limits.clone(),
+        sibling_accounts: [].into(),
+    };
     let accounts = business.ad_accounts.iter().map(|account| {
-        let subject = Subject::AdAccount {
+        let kind = SourceKind::AdAccount {
             id: account.id.clone(),
-            only: account.only.clone(),
+            campaign_allowlist: account.campaigns.clone(),
         };
-        let name = account.id.to_string();
-        source(
-            name,
-            subject,
-            account.conversions,
-            &account.labels,
-            &account.thresholds,
-        )
+        Source {
+            campaign_name: account.campaign_name.clone(),
+            ..source(
+                account.id.to_string(),
+                kind,
+                account.conversions,
+                &account.labels,
+                &account.thresholds,
+            )
+        }
     });
     let campaigns = business.campaigns.iter().map(|campaign| {
-        let subject = Subject::Campaign(campaign.id.clone());
-        let name = campaign.id.to_string();
         source(
-            name,
-            subject,
+            campaign.id.to_string(),
+            SourceKind::Campaign(campaign.id.clone()),
             campaign.conversions,
             &campaign.labels,
             &campaign.thresholds,
@@ -168,114 +233,164 @@ fn sources(config: &Config, business: &Business) -> Vec<Source> {
     accounts.chain(campaigns).collect()
 }
 
-fn windows(config: &Config, business: &Business) -> Vec<Window> {
-    let usual = business.interval.unwrap_or(config.polling.interval);
+fn windows(config: &Config, business: &BusinessConfig) -> Vec<Window> {
+    let business_interval = business.interval.unwrap_or(config.polling.interval);
     config
         .windows
         .iter()
         .map(|window| {
-            // A window's own interval says more than a business' general one.
-            let interval = window.interval.unwrap_or(usual);
             let stale_after = config.polling.stale_after;
-            Window::new(&window.name, window.dates, interval, stale_after)
+            Window::new(
+                &window.name,
+                window.dates,
+                window.interval,
+                business_interval,
+                stale_after,
+            )
         })
         .collect()
 }
 
 impl Source {
-    /// Whether it asks the API exactly what that other one asks, as often.
-    pub fn asks_as(&self, other: &Self) -> bool {
-        let named = (
-            &self.business,
-            &self.name,
-            &self.subject,
-            self.level,
-            self.conversions,
-        );
-        named
-            == (
-                &other.business,
-                &other.name,
-                &other.subject,
-                other.level,
-                other.conversions,
-            )
+    /// Whether both sources send the same queries at the same intervals.
+    pub fn same_queries(&self, other: &Self) -> bool {
+        self.business == other.business
+            && self.name == other.name
+            && self.kind == other.kind
+            && self.campaign_name == other.campaign_name
+            && self.level == other.level
+            && self.conversions == other.conversions
+            && self.questions == other.questions
             && self.columns == other.columns
             && self.windows == other.windows
     }
 
-    /// The questions of every poll of this source.
-    pub fn questions(&self) -> &'static [Question] {
-        if self.conversions {
-            &[Question::Delivery, Question::Conversions]
+    /// Whether a message campaign of this name is exported.
+    pub fn is_name_exported(&self, name: &str) -> bool {
+        let pattern = self.campaign_name.as_ref();
+        pattern.is_none_or(|pattern| pattern.matches(name))
+    }
+
+    /// Returns the kinds of queries of every poll in this mode.
+    pub fn query_kinds_in(&self, mode: QueryMode) -> &'static [QueryKind] {
+        if self.conversions && mode.joined {
+            &[QueryKind::Joined]
         } else {
-            &[Question::Delivery]
+            self.query_kinds()
         }
     }
 
-    /// Whether an ad account source that another shard polls shows that campaign of ours.
-    pub fn is_shown_elsewhere(&self, listing: &Listing) -> bool {
-        let Subject::Campaign(own) = &self.subject else {
+    /// Returns the kinds of queries, if each is sent on its own.
+    pub fn query_kinds(&self) -> &'static [QueryKind] {
+        if self.conversions {
+            &[QueryKind::Delivery, QueryKind::Conversions]
+        } else {
+            &[QueryKind::Delivery]
+        }
+    }
+
+    /// Whether an ad account source that another shard polls covers the campaign of this source.
+    pub fn has_sibling_account(&self, inventory: &Inventory) -> bool {
+        let SourceKind::Campaign(campaign_id) = &self.kind else {
             return false;
         };
-        let campaign = listing.campaign(own.as_str());
-        self.elsewhere.iter().any(|subject| match subject {
-            Subject::AdAccount { id, only } if *id == listing.account.id => match only.as_slice() {
-                [] => campaign.is_some_and(|campaign| campaign.is_message),
-                only => campaign.is_some() && only.contains(own),
-            },
+        let Some(campaign) = inventory.campaign(campaign_id.as_str()) else {
+            return false;
+        };
+        self.sibling_accounts.iter().any(|sibling| match sibling {
+            SourceKind::AdAccount {
+                id,
+                campaign_allowlist,
+            } if *id == inventory.account.id => {
+                if campaign_allowlist.is_empty() {
+                    campaign.is_message
+                } else {
+                    campaign_allowlist.contains(campaign.campaign_id())
+                }
+            }
             _ => false,
         })
     }
 
-    /// Whether a listing may have been read before there was another shard that could show the
-    /// campaign: whether it is a message campaign is only asked where that matters.
-    pub fn wants_other_facts(&self, listing: &Listing) -> bool {
-        let is_message = listing.campaigns.iter().any(|campaign| campaign.is_message);
-        !self.elsewhere.is_empty() && !is_message
+    /// Whether the inventory may lack `is_message_campaign`, which discovery requests for a campaign
+    /// source only if another shard polls ad accounts of the business.
+    pub fn needs_rediscovery(&self, inventory: &Inventory) -> bool {
+        let has_message_campaign = inventory.campaigns.iter().any(|c| c.is_message);
+        !self.sibling_accounts.is_empty() && !has_message_campaign
     }
 
-    /// Whether the rows of that campaign of an ad account are exported.
-    pub fn exports(&self, id: &ObjectId, listing: Option<&Listing>) -> bool {
-        match (listing, &self.subject) {
-            (Some(listing), _) => listing.campaign(id.as_str()).is_some(),
-            (None, Subject::AdAccount { only, .. }) => only.contains(id),
-            (None, Subject::Campaign(own)) => own == id,
+    /// Whether rows of this campaign are exported. Without an inventory, only configured campaigns
+    /// are.
+    pub fn is_exported(&self, id: &ObjectId, inventory: Option<&Inventory>) -> bool {
+        if let Some(inventory) = inventory {
+            return inventory.exported_campaign(id.as_str()).is_some();
+        }
+        match &self.kind {
+            SourceKind::AdAccount {
+                campaign_allowlist, ..
+            } => campaign_allowlist.contains(id),
+            SourceKind::Campaign(campaign_id) => campaign_id == id,
         }
     }
 
-    /// That row under the id that the user configured: a campaign source's may be an ad's.
+    /// Replaces the campaign id of a row by the configured id, which may be an ad's.
     #[must_use]
-    pub fn as_configured(&self, mut row: Row) -> Row {
-        if let (Subject::Campaign(id), Some(campaign)) = (&self.subject, &row.identity.campaign)
+    pub fn with_configured_id(&self, mut row: Row) -> Row {
+        if let (SourceKind::Campaign(id), Some(campaign)) = (&self.kind, &row.dimensions.campaign)
             && campaign.id != *id
         {
-            let mut identity = row.identity.as_ref().clone();
-            let name = campaign.name.clone();
-            identity.campaign = Some(Named {
+            let mut dimensions = row.dimensions.as_ref().clone();
+            dimensions.campaign = Some(NamedId {
                 id: id.clone(),
-                name,
+                name: campaign.name.clone(),
             });
-            row.identity = Arc::new(identity);
+            row.dimensions = Arc::new(dimensions);
         }
         row
     }
 
-    /// The key of that row under the id that the user configured.
-    pub fn key_as_configured(&self, key: Box<str>) -> Box<str> {
-        match &self.subject {
-            Subject::Campaign(id) if self.level == Level::Campaign => id.as_str().into(),
+    /// Returns the id of the campaign of a campaign source, if discovery found it. The configured id can be that of an ad
+    /// or ad set.
+    pub fn resolved_campaign<'i>(&self, inventory: Option<&'i Inventory>) -> Option<&'i ObjectId> {
+        let inventory = inventory?;
+        let mut campaigns = inventory.campaigns.iter().chain(&inventory.archived);
+        match self.kind {
+            SourceKind::AdAccount { .. } => None,
+            SourceKind::Campaign(_) => campaigns.next().map(Campaign::campaign_id),
+        }
+    }
+
+    /// Whether the spend of the whole ad account is exported: all of its message campaigns are, so that the two can be
+    /// compared.
+    pub fn exports_account_spend(&self) -> bool {
+        let is_whole_account = match &self.kind {
+            SourceKind::AdAccount {
+                campaign_allowlist, ..
+            } => campaign_allowlist.is_empty(),
+            SourceKind::Campaign(_) => false,
+        };
+        is_whole_account && self.campaign_name.is_none() && self.questions == QuestionMode::Auto
+    }
+
+    /// Returns the key of a row after [`with_configured_id`](Self::with_configured_id).
+    pub fn configured_key(&self, key: Box<str>) -> Box<str> {
+        match &self.kind {
+            SourceKind::Campaign(id) if self.level == Level::Campaign => id.as_str().into(),
             _ => key,
         }
     }
 
-    /// The campaigns to ask about: `None` while nothing is known, and none named.
-    pub fn campaigns(&self, listing: Option<&Listing>) -> Option<Vec<ObjectId>> {
-        match (&self.subject, listing) {
-            (_, Some(listing)) => Some(listing.campaigns.iter().map(|c| c.id.clone()).collect()),
-            (Subject::AdAccount { only, .. }, None) if only.is_empty() => None,
-            (Subject::AdAccount { only, .. }, None) => Some(only.clone()),
-            (Subject::Campaign(id), None) => Some(vec![id.clone()]),
+    /// Returns the campaigns to query; `None` without an inventory if the config names none.
+    pub fn campaigns(&self, inventory: Option<&Inventory>) -> Option<Vec<ObjectId>> {
+        if let Some(inventory) = inventory {
+            let campaigns = inventory.campaigns.iter().chain(&inventory.archived);
+            return Some(campaigns.map(|c| c.id.clone()).collect());
+        }
+        match &self.kind {
+            SourceKind::AdAccount {
+                campaign_allowlist, ..
+            } => (!campaign_allowlist.is_empty()).then(|| campaign_allowlist.clone()),
+            SourceKind::Campaign(id) => Some(vec![id.clone()]),
         }
     }
 }

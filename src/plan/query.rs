@@ -1,86 +1,122 @@
-//! One question to the API: of whom, about what, in which columns.
+//! A query: one insights request, with its node, dates, columns and filter.
 
 use std::sync::Arc;
 
-use crate::config::ExtraField;
-use crate::row::{AccountId, Dates, Kind, Level, ObjectId, Scalar};
+use super::DateSpan;
+use crate::config::{ExtraFieldConfig, InsightsConfig};
+use crate::model::{AccountId, ActionList, InsightField, Level, ObjectId, ValueKind, WindowDates};
 
-/// One question to the API. Its answer may take several pages.
+/// One insights request. The result can have several pages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
-    /// Whose insights.
-    pub node: Node,
-    /// How the rows are divided; not sent where the node decides it.
+    /// Node of the API that is queried.
+    pub node: TargetNode,
+    /// The `level` parameter; `None` if the node determines the level.
     pub level: Option<Level>,
-    /// The level that the rows must have the ids of.
-    pub rows: Level,
-    /// Which days.
-    pub dates: Dates,
-    /// Whether each row is of all of them.
-    pub increment: Increment,
-    /// Which numbers.
-    pub question: Question,
-    /// What those numbers are.
-    pub columns: Columns,
-    /// Only these campaigns; empty: no such filter.
+    /// Level of the rows: the lowest level of which they must have an id.
+    pub row_level: Level,
+    /// Dates that are queried, unless `ranges` has some.
+    pub dates: WindowDates,
+    /// Distinct ranges that are queried together; empty to send `dates`.
+    pub ranges: Vec<DateSpan>,
+    /// Dates that a row can have; empty if they are not known. Rows with other dates are withheld.
+    pub expected: Vec<DateSpan>,
+    /// Division of the dates into rows.
+    pub increment: TimeIncrement,
+    /// Number of rows beyond which a result cannot be right; `usize::MAX` if unknown.
+    pub max_rows: usize,
+    /// Kind of the query, which selects its columns.
+    pub kind: QueryKind,
+    /// Columns of both kinds of queries.
+    pub columns: QueryColumns,
+    /// Ids for a `campaign.id IN` filter; empty for no filter.
     pub campaigns: Vec<ObjectId>,
 }
 
-/// How an answer divides the days that it is about.
+/// Division of the queried dates into rows (`time_increment`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Increment {
-    /// Not at all: one row for all of them.
+pub enum TimeIncrement {
+    /// One row for all dates.
     Whole,
-    /// One row a day; days without anything to tell have none.
+    /// One row per day; days without activity have no row.
     Daily,
 }
 
-/// The node whose insights are asked.
+/// A node of the API that has insights.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Node {
-    /// `act_<digits>`
+pub enum TargetNode {
+    /// An ad account, `act_<digits>`.
     AdAccount(AccountId),
-    /// A campaign, or an ad that somebody took for one.
+    /// A campaign, or an ad if the configured id is an ad's.
     Object(ObjectId),
 }
 
-/// The two questions of every poll. They stay apart since it is not known whether the filter of
-/// the second one can drop whole rows.
+/// The kinds of queries of a poll.
+///
+/// Delivery and conversions can be separate requests, because it is not documented whether the action
+/// type filter of the conversions query removes whole rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Question {
-    /// Messages, clicks, money spent.
+pub enum QueryKind {
+    /// Messages, clicks and spend.
     Delivery,
-    /// Actions, their values, return on ad spend.
+    /// Actions, action values and return on ad spend.
     Conversions,
+    /// The columns of both in one query, without a filter of action types: first those of delivery.
+    Joined,
+    /// Only the spend, of the delivery columns: the total of an ad account.
+    Spend,
 }
 
-/// The columns that the two queries ask for.
+impl QueryKind {
+    /// Whether the query has the delivery columns.
+    pub fn has_delivery(self) -> bool {
+        self != Self::Conversions
+    }
+
+    /// Whether the query has the lists of actions.
+    pub fn has_actions(self) -> bool {
+        matches!(self, Self::Conversions | Self::Joined)
+    }
+}
+
+/// Columns of the rows of both kinds of queries.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Columns {
-    /// The config's own fields, which follow the [`Scalar`]s in the delivery query.
-    pub extra: Arc<[ExtraField]>,
-    /// The action types of the conversions query.
+pub struct QueryColumns {
+    /// `extra_fields` of the config, which follow the [`InsightField`]s in the delivery query.
+    pub extra: Arc<[ExtraFieldConfig]>,
+    /// Action types of the conversions query.
     pub action_types: Arc<[String]>,
 }
 
-impl Columns {
-    /// The delivery query's columns: field and kind.
-    pub fn delivery(&self) -> impl Iterator<Item = (&str, Kind)> {
-        let documented = Scalar::ALL.iter().map(|s| (s.field(), s.kind()));
-        documented.chain(self.extra.iter().map(|e| (e.field.as_str(), e.kind)))
+impl QueryColumns {
+    /// Returns the columns that the config selects.
+    pub fn of(insights: &InsightsConfig) -> Self {
+        Self {
+            extra: insights.extra_fields.as_slice().into(),
+            action_types: insights.action_types.as_slice().into(),
+        }
     }
 
-    /// How many columns the rows of that question have.
-    pub fn width(&self, question: Question) -> usize {
-        match question {
-            Question::Delivery => Scalar::ALL.len() + self.extra.len(),
-            Question::Conversions => 3 * self.action_types.len(),
+    /// Returns name and kind of the delivery query's columns.
+    pub fn delivery(&self) -> impl Iterator<Item = (&str, ValueKind)> {
+        let built_in = InsightField::ALL.iter().map(|f| (f.field(), f.kind()));
+        built_in.chain(self.extra.iter().map(|f| (f.field.as_str(), f.kind)))
+    }
+
+    /// Returns the number of columns of a kind of query.
+    pub fn width(&self, kind: QueryKind) -> usize {
+        match kind {
+            QueryKind::Delivery | QueryKind::Spend => InsightField::ALL.len() + self.extra.len(),
+            QueryKind::Conversions => ActionList::ALL.len() * self.action_types.len(),
+            QueryKind::Joined => {
+                self.width(QueryKind::Delivery) + self.width(QueryKind::Conversions)
+            }
         }
     }
 }
 
-impl Node {
-    /// The path segment that names it.
+impl TargetNode {
+    /// Returns the path segment of the node.
     pub fn path(&self) -> String {
         match self {
             Self::AdAccount(id) => id.to_string(),

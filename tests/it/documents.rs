@@ -1,62 +1,100 @@
-//! The documents against the code: what they say of keys, defaults, commands, metrics and modules.
+//! Documents compared with the code: config keys and defaults, example configs, command lines and metric names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::{fs, iter};
 
-use clap::Parser;
-use marketing_messages_exporter::cli::Cli;
-use marketing_messages_exporter::config::{Config, Document, Web};
-use marketing_messages_exporter::exposition::catalog;
+use marketing_messages_exporter::cli::parse_from;
+use marketing_messages_exporter::config::{Config, NamedDocument, WebSettings, json_schema};
+use marketing_messages_exporter::metrics::catalog;
+use marketing_messages_exporter::model::DatePreset;
 use serde_yaml::Value;
 
+const ADDING_A_CUSTOMER: &str = "docs/adding-a-customer.md";
 const CONFIGURATION: &str = "docs/configuration.md";
-const TOOLS: &str = "docs/tools.md";
+const EXAMPLE_CONFIG: &str = "config.example.yaml";
+const WEB: &str = "docs/web.md";
 
-/// The struct of `src/config/raw.rs` that each section of the configuration reference is about.
-const SECTIONS: [(&str, &str); 9] = [
-    ("graph", "RawGraph"),
-    ("polling", "RawPolling"),
-    ("insights", "RawInsights"),
-    ("extra_fields", "RawExtraField"),
-    ("windows", "RawWindow"),
-    ("businesses", "RawBusiness"),
-    ("ad_accounts", "RawAdAccount"),
-    ("campaigns", "RawCampaign"),
-    ("thresholds", "RawThreshold"),
+/// The sections of the configuration reference, each with the place of its keys in the JSON schema.
+const SECTIONS: [(&str, &str); 11] = [
+    ("graph", "/properties/graph"),
+    ("polling", "/properties/polling"),
+    ("insights", "/properties/insights"),
+    (
+        "extra_fields",
+        "/properties/insights/properties/extra_fields/items",
+    ),
+    ("metrics", "/properties/metrics"),
+    ("windows", "/properties/windows/items"),
+    ("defaults", "/properties/defaults"),
+    ("businesses", "/properties/businesses/items"),
+    (
+        "ad_accounts",
+        "/properties/businesses/items/properties/ad_accounts/anyOf/1/items",
+    ),
+    (
+        "campaigns",
+        "/properties/businesses/items/properties/campaigns/items",
+    ),
+    (
+        "thresholds",
+        "/properties/businesses/items/properties/thresholds/items",
+    ),
 ];
 
+/// Documents with example command lines.
+const COMMAND_DOCUMENTS: [&str; 9] = [
+    "README.md",
+    CONFIGURATION,
+    "docs/tools.md",
+    WEB,
+    "docs/deployment.md",
+    "CONTRIBUTING.md",
+    "docs/getting-access.md",
+    ADDING_A_CUSTOMER,
+    "docs/upgrading.md",
+];
+
+/// Makes a fragment of a config complete.
+const MINIMAL_BUSINESSES: &str =
+    "businesses: [{name: acme, access_token_env: T, ad_accounts: [{id: act_1}]}]\n";
+
 #[test]
-fn the_configuration_reference_has_every_key_and_no_other() {
-    let documented = tables(&read(CONFIGURATION));
-    let coded = structs();
-    for (section, name) in SECTIONS {
-        let documented: BTreeSet<&str> = documented[section].keys().map(String::as_str).collect();
-        let coded: BTreeSet<&str> = coded[name].iter().map(String::as_str).collect();
+fn configuration_reference_lists_exactly_the_keys() {
+    let tables = key_tables(&read(CONFIGURATION));
+    let schema = json_schema();
+    for (section, pointer) in SECTIONS {
+        let documented: BTreeSet<String> = tables[section].keys().cloned().collect();
         assert_eq!(
-            documented, coded,
-            "left: {CONFIGURATION}, {section}; right: {name}"
+            documented,
+            keys_at(&schema, pointer),
+            "left: {CONFIGURATION}, {section}; right: the keys that are parsed"
         );
     }
     let headings = headings(&read(CONFIGURATION));
-    for key in &coded["RawConfig"] {
-        assert!(headings.contains(key), "no heading for {key}");
+    for key in keys_at(&schema, "") {
+        assert!(
+            headings.contains(&key),
+            "{CONFIGURATION}: no heading for {key}"
+        );
     }
 }
 
 #[test]
-fn every_key_of_the_example_is_explained() {
+fn keys_of_the_example_are_documented() {
     let text = read(CONFIGURATION);
     let key = |line: &str| {
         let line = line.trim_start_matches([' ', '#', '-']);
         let (key, _) = line.split_once(':')?;
-        let snake = |c: char| c.is_ascii_lowercase() || c == '_';
-        (!key.is_empty() && key.chars().all(snake)).then(|| key.to_owned())
+        let is_snake_case =
+            !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        is_snake_case.then(|| key.to_owned())
     };
-    let keys: BTreeSet<String> = read("config.example.yaml")
-        .lines()
-        .filter_map(key)
-        .collect();
-    assert!(keys.len() > 40, "{keys:?}");
+    let keys: BTreeSet<String> = read(EXAMPLE_CONFIG).lines().filter_map(key).collect();
+    assert!(
+        keys.len() > 40,
+        "only {} keys were found: {keys:?}",
+        keys.len()
+    );
     for key in keys {
         assert!(
             text.contains(&format!("`{key}`")),
@@ -66,21 +104,21 @@ fn every_key_of_the_example_is_explained() {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_example() {
-    let example: Value = serde_yaml::from_str(&read("config.example.yaml")).unwrap();
-    let documented = tables(&read(CONFIGURATION));
+fn documented_defaults_are_those_of_the_example() {
+    let example: Value = serde_yaml::from_str(&read(EXAMPLE_CONFIG)).unwrap();
+    let tables = key_tables(&read(CONFIGURATION));
     for section in ["graph", "polling", "insights"] {
         for (key, value) in example[section].as_mapping().unwrap() {
             let key = key.as_str().unwrap();
-            let said = match value {
+            let expected = match value {
                 Value::String(text) => text.clone(),
                 Value::Number(number) => number.to_string(),
-                Value::Bool(yes) => yes.to_string(),
+                Value::Bool(value) => value.to_string(),
                 _ => continue,
             };
             assert_eq!(
-                documented[section][key].default,
-                format!("`{said}`"),
+                tables[section][key].default,
+                format!("`{expected}`"),
                 "{section}.{key}"
             );
         }
@@ -88,143 +126,116 @@ fn the_defaults_are_those_of_the_example() {
 }
 
 #[test]
-fn the_presets_are_those_of_the_api() {
+fn documented_presets_are_those_of_the_api() {
     let text = read(CONFIGURATION);
     let (_, rest) = text.split_once("\nPresets: ").expect("the list of presets");
     let (list, _) = rest.split_once(".\n").expect("the end of the list");
-    let said: Vec<&str> = ticked(list).collect();
-    assert_eq!(
-        said,
-        marketing_messages_exporter::row::DatePreset::ALL.to_vec()
-    );
+    let documented: Vec<&str> = code_spans(list).collect();
+    assert_eq!(documented, DatePreset::ALL.to_vec());
 }
 
 #[test]
-fn every_config_that_is_shown_is_valid() {
-    let mut shown = 0;
-    for name in ["README.md", CONFIGURATION] {
-        for block in blocks(&read(name), "yaml") {
-            if block.starts_with("scrape_configs:") {
-                continue;
-            }
-            shown += 1;
-            // A part of a config is valid with the least that a config needs.
-            let whole = match block.contains("businesses:") {
-                true => block.clone(),
-                false => format!(
-                    "{block}businesses: [{{name: acme, access_token_env: T, ad_accounts: [{{id: act_1}}]}}]\n"
-                ),
+fn example_configs_are_valid() {
+    let mut count = 0;
+    for path in ["README.md", CONFIGURATION, ADDING_A_CUSTOMER] {
+        for block in exporter_configs(path) {
+            count += 1;
+            let is_complete = block.contains("businesses:");
+            let text = if is_complete {
+                block.clone()
+            } else {
+                format!("{block}{MINIMAL_BUSINESSES}")
             };
-            let document = Document {
-                name: name.to_owned(),
-                text: whole,
+            let document = NamedDocument {
+                name: path.to_owned(),
+                text,
             };
-            if let Err(complaints) = Config::parse(document, Vec::new()) {
-                panic!("{complaints}\n{block}");
+            if let Err(errors) = Config::parse(document, Vec::new()) {
+                panic!("{errors}\n{block}");
             }
         }
     }
-    assert!(shown > 4, "only {shown} configs are shown");
+    assert!(count > 4, "only {count} configs were found");
 }
 
 #[test]
-fn every_web_config_that_is_shown_is_valid() {
-    let text = read("docs/web.md");
-    let blocks = blocks(&text, "yaml").into_iter();
-    let configs = blocks.filter(|block| !block.starts_with("scrape_configs:"));
-    let mut shown = 0;
-    for text in configs {
-        shown += 1;
-        let name = "docs/web.md".to_owned();
-        if let Err(complaints) = Web::parse(Document { name, text }) {
-            panic!("{complaints}");
+fn example_web_configs_are_valid() {
+    let mut count = 0;
+    for text in exporter_configs(WEB) {
+        count += 1;
+        let document = NamedDocument {
+            name: WEB.to_owned(),
+            text,
+        };
+        if let Err(errors) = WebSettings::parse(document) {
+            panic!("{errors}");
         }
     }
-    assert!(shown > 2, "only {shown} web configs are shown");
+    assert!(count > 2, "only {count} web configs were found");
 }
 
 #[test]
-fn every_command_line_that_is_shown_is_one() {
-    let mut shown = 0;
-    for name in [
-        "README.md",
-        CONFIGURATION,
-        TOOLS,
-        "docs/web.md",
-        "docs/deployment.md",
-        "CONTRIBUTING.md",
-    ] {
-        for line in blocks(&read(name), "sh").iter().flat_map(|b| b.lines()) {
+fn example_command_lines_are_valid() {
+    let mut count = 0;
+    for path in COMMAND_DOCUMENTS {
+        for line in code_blocks(&read(path), "sh")
+            .iter()
+            .flat_map(|block| block.lines())
+        {
             let command = line.split('#').next().unwrap_or_default();
             let command = command.trim().trim_start_matches("target/release/");
-            let ours = command.strip_prefix("cargo run --release -- ");
-            let ours = ours.or(command.strip_prefix("marketing-messages-exporter"));
-            let Some(arguments) = ours else { continue };
-            shown += 1;
-            let words = std::iter::once("exporter").chain(arguments.split_whitespace());
-            if let Err(error) = Cli::try_parse_from(words) {
-                panic!("{line}: {error}");
+            let arguments = command
+                .strip_prefix("cargo run --release -- ")
+                .or(command.strip_prefix("marketing-messages-exporter"));
+            let Some(arguments) = arguments else { continue };
+            count += 1;
+            let words = iter::once("exporter").chain(arguments.split_whitespace());
+            if let Err(error) = parse_from(words) {
+                panic!("{path}: {line}: {error}");
             }
         }
     }
-    assert!(shown > 3, "only {shown} command lines are shown");
+    assert!(count > 3, "only {count} command lines were found");
 }
 
 #[test]
-fn the_readme_names_metrics_that_there_are() {
+fn readme_names_existing_metrics() {
     let readme = read("README.md");
     let (_, rest) = readme
         .split_once("\n## Metrics at a glance")
-        .expect("it has such a part");
+        .expect("section \"Metrics at a glance\"");
     let table = rest.split("\n## ").next().unwrap_or_default();
-    let known: BTreeSet<&str> = catalog::FAMILIES.iter().map(|family| family.name).collect();
-    let mut named = 0;
+    let metrics: BTreeSet<&str> = catalog::FAMILIES.iter().map(|family| family.name).collect();
+    let mut count = 0;
     for row in table.lines().filter(|line| line.starts_with("| `")) {
         let cell = row.split('|').nth(1).unwrap_or_default();
-        for name in ticked(cell).filter(|name| !name.contains('…')) {
-            named += 1;
-            assert!(known.contains(name), "{name} is no metric");
+        for name in code_spans(cell).filter(|name| !name.contains('…')) {
+            count += 1;
+            assert!(metrics.contains(name), "README.md: unknown metric {name}");
         }
     }
-    assert!(named > 10, "only {named} metrics are named");
+    assert!(count > 10, "only {count} metrics were found");
 }
 
-#[test]
-fn the_architecture_has_a_line_for_every_module() {
-    let architecture = read("ARCHITECTURE.md");
-    for line in read("src/lib.rs").lines() {
-        let module = line
-            .strip_prefix("pub mod ")
-            .and_then(|rest| rest.strip_suffix(';'));
-        let Some(module) = module else { continue };
-        let folder = fs::metadata(format!("src/{module}")).is_ok_and(|found| found.is_dir());
-        let word = match folder {
-            true => format!("| `{module}/` |"),
-            false => format!("| `{module}` |"),
-        };
-        assert!(architecture.contains(&word), "no line {word}");
-    }
-}
-
-/// One row of a table of keys.
+/// A row of a table of config keys.
 #[derive(Debug)]
-struct Key {
+struct DocumentedKey {
     default: String,
 }
 
-/// The keys of every section's tables, by heading and key.
-fn tables(text: &str) -> BTreeMap<String, BTreeMap<String, Key>> {
-    let mut tables: BTreeMap<String, BTreeMap<String, Key>> = BTreeMap::new();
+/// Returns the keys in the tables of each section, by heading and key.
+fn key_tables(text: &str) -> BTreeMap<String, BTreeMap<String, DocumentedKey>> {
+    let mut tables: BTreeMap<String, BTreeMap<String, DocumentedKey>> = BTreeMap::new();
     let mut section = String::new();
     for line in text.lines() {
         if line.starts_with('#') {
             section = heading(line);
         } else if line.starts_with("| `") {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-            for key in ticked(cells[1]) {
+            for key in code_spans(cells[1]) {
                 let default = cells[3].to_owned();
                 let keys = tables.entry(section.clone()).or_default();
-                keys.insert(key.to_owned(), Key { default });
+                keys.insert(key.to_owned(), DocumentedKey { default });
             }
         }
     }
@@ -232,39 +243,38 @@ fn tables(text: &str) -> BTreeMap<String, BTreeMap<String, Key>> {
 }
 
 fn headings(text: &str) -> BTreeSet<String> {
-    let lines = text.lines().filter(|line| line.starts_with('#'));
-    lines.map(heading).collect()
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .map(heading)
+        .collect()
 }
 
 fn heading(line: &str) -> String {
     line.trim_matches(['#', ' ', '`']).to_owned()
 }
 
-/// The fields of every struct of `src/config/raw.rs`.
-fn structs() -> BTreeMap<String, Vec<String>> {
-    let mut structs: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut name = String::new();
-    for line in read("src/config/raw.rs").lines() {
-        if let Some(found) = line.strip_prefix("pub(super) struct ") {
-            name = found.trim_end_matches(" {").to_owned();
-        } else if let Some(field) = line.trim().strip_prefix("pub(super) ") {
-            let (field, _) = field.split_once(':').expect("a field has a type");
-            structs
-                .entry(name.clone())
-                .or_default()
-                .push(field.to_owned());
-        }
-    }
-    structs
+/// Returns the keys of a mapping in the JSON schema.
+fn keys_at(schema: &serde_json::Value, pointer: &str) -> BTreeSet<String> {
+    let properties = schema.pointer(&format!("{pointer}/properties"));
+    let properties = properties.and_then(serde_json::Value::as_object);
+    let properties = properties.unwrap_or_else(|| panic!("no mapping at {pointer}"));
+    properties.keys().cloned().collect()
 }
 
-/// What stands between back quotes.
-fn ticked(text: &str) -> impl Iterator<Item = &str> {
+/// Returns the texts between backticks.
+fn code_spans(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The fenced blocks of that language, without the indentation of a list.
-fn blocks(text: &str, language: &str) -> Vec<String> {
+/// Returns the YAML blocks of a document that are not configs of Prometheus.
+fn exporter_configs(path: &str) -> Vec<String> {
+    let mut blocks = code_blocks(&read(path), "yaml");
+    blocks.retain(|block| !block.starts_with("scrape_configs:"));
+    blocks
+}
+
+/// Returns the fenced code blocks in that language, without the indentation of an enclosing list.
+fn code_blocks(text: &str, language: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {

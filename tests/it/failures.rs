@@ -1,44 +1,55 @@
-//! When the API misbehaves: what the page says, what stays, and what heals.
+//! Errors of the API: how they are counted, which values remain, and recovery.
 
 use std::fs;
 
-use marketing_messages_exporter::secret::SecretSource;
-use marketing_messages_exporter::simulator::World;
+use graph_simulator::World;
+use marketing_messages_exporter::model::{ACTION_TYPES, SecretSource};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::harness::{Api, Exporter, parse, token};
 
 const ACCOUNT: &str = "ad_accounts: [{ id: act_10150000000009001 }]";
 
-/// One business, polled all the time.
-fn busy(more: &str, source: &str) -> String {
+const PAUSED_UNTIL: &str = "exporter_api_paused_until_timestamp_seconds";
+
+/// Message campaigns in the world of [`three_campaigns`].
+const CAMPAIGNS: usize = 3;
+
+/// Id of the first of them.
+const CAMPAIGN: &str = "120210001000000000";
+
+/// Returns a config with one business and a short interval. `polling` is appended to the polling
+/// options.
+fn config(polling: &str, source: &str) -> String {
     format!(
-        "polling: {{ interval: 100ms, backoff_max: 200ms{more} }}
+        "polling: {{ interval: 100ms, backoff_max: 200ms{polling} }}
 windows: [{{ name: today, date_preset: today }}]
 businesses: [{{ name: acme, access_token_env: EVERYONE, {source} }}]
 "
     )
 }
 
-async fn small() -> Api {
-    Api::start(World::with_campaigns(3, 1)).await
+async fn three_campaigns() -> Api {
+    Api::start(World::with_campaigns(CAMPAIGNS, 1)).await
 }
 
-/// A fault strikes an exporter that is up: it is counted under that reason and Meta's code, and
-/// what was known stays. It heals once the fault ends, where the API did not say how long to wait.
-async fn strikes(fault: &'static str, reason: &'static str, code: &'static str) {
-    let api = small().await;
-    let exporter = api.exporter(&busy("", ACCOUNT)).await;
-    let good = exporter.page_up().await;
-    api.break_with(&[&format!("{fault}@endpoint:insights")]);
-    let bad = exporter
+/// Injects a fault into a running exporter, and checks that it is counted with this reason and code
+/// of Meta, that the values remain, and that the exporter recovers after the fault. Recovery is not
+/// checked for `throttled`, because the pause lasts minutes.
+async fn check_fault(fault: &'static str, reason: &'static str, code: &'static str) {
+    let api = three_campaigns().await;
+    let exporter = api.exporter(&config("", ACCOUNT)).await;
+    let before = exporter.page_all_up().await;
+    api.inject_faults(&[&format!("{fault}@endpoint:insights")]);
+    let after = exporter
         .page_when(|page| page.value("up", &[]) == Some(0.0))
         .await;
     let failures = [("business", "acme"), ("reason", reason)];
     assert!(
-        bad.value("exporter_poll_failures_total", &failures) >= Some(1.0),
+        after.value("exporter_poll_failures_total", &failures) >= Some(1.0),
         "{fault}: {}",
-        bad.without(|family| !family.name.contains("failures"))
+        after.without(|family| !family.name.contains("failures"))
     );
     let labels = [
         ("business", "acme"),
@@ -46,44 +57,57 @@ async fn strikes(fault: &'static str, reason: &'static str, code: &'static str) 
         ("reason", reason),
         ("code", code),
     ];
-    let errors = bad.value("exporter_api_request_errors_total", &labels);
-    // A list that leads in a circle is no failure of any one request.
-    let counted = fault != "repeating_cursor";
-    assert_eq!(errors >= Some(1.0), counted, "{fault}: {labels:?}");
+    let errors = after.value("exporter_api_request_errors_total", &labels);
+    // Every single request succeeds, but not the result as a whole.
+    let is_request_error = !["repeating_cursor", "no_ids", "no_dates"].contains(&fault);
+    assert_eq!(errors >= Some(1.0), is_request_error, "{fault}: {labels:?}");
     for name in ["delivered", "conversions", "spend", "campaign_info"] {
-        let (before, after) = (good.all(name, &[]), bad.all(name, &[]));
-        assert_eq!(before, after, "{fault}: {name}");
+        assert_eq!(
+            before.all(name, &[]),
+            after.all(name, &[]),
+            "{fault}: {name} should not change"
+        );
     }
-    let valid = if reason == "denied" { "0" } else { "1" };
-    bad.assert("exporter_token_valid", &[], valid);
-    let held = "exporter_api_held_until_timestamp_seconds";
-    if matches!(reason, "throttled" | "denied" | "forbidden") {
-        // The shortest holds come and go between polls.
+    let valid = if reason == "unauthenticated" {
+        "0"
+    } else {
+        "1"
+    };
+    after.assert("exporter_token_valid", &[], valid);
+    if matches!(reason, "throttled" | "unauthenticated" | "forbidden") {
+        // Not in `after`: the shortest pauses end before the next poll.
         exporter
-            .page_when(|page| page.value(held, &[]).is_some())
+            .page_when(|page| page.value(PAUSED_UNTIL, &[]).is_some())
             .await;
     } else {
-        bad.assert_absent(held, &[]);
+        after.assert_absent(PAUSED_UNTIL, &[]);
     }
     if reason != "throttled" {
-        api.mend();
-        let healed = exporter.page_up().await;
-        healed.assert("exporter_token_valid", &[], "1");
-        healed.assert_absent("exporter_api_held_until_timestamp_seconds", &[]);
+        api.clear_faults();
+        let recovered = exporter.page_all_up().await;
+        recovered.assert("exporter_token_valid", &[], "1");
+        recovered.assert_absent(PAUSED_UNTIL, &[]);
     }
 }
 
 #[tokio::test]
-async fn every_fault_is_counted_and_kept_apart() {
-    let mut all = JoinSet::new();
+async fn fault_is_counted_by_reason_and_values_remain() {
+    const MAX_CONCURRENT_CHECKS: usize = 6;
+    let mut checks = JoinSet::new();
     for (fault, reason, code) in [
         ("throttled", "throttled", "17"),
         ("throttled=4", "throttled", "4"),
         ("throttled=613;silent", "throttled", "613"),
         ("throttled=80000;minutes=7;strings", "throttled", "80000"),
-        ("denied", "denied", "190"),
-        ("denied=463", "denied", "190"),
-        ("denied=102", "denied", "102"),
+        ("denied", "unauthenticated", "190"),
+        ("denied=463", "unauthenticated", "190"),
+        ("denied=102", "unauthenticated", "102"),
+        ("denied_html", "unauthenticated", ""),
+        ("denied_text", "unauthenticated", ""),
+        ("denied_form", "unauthenticated", ""),
+        ("denied_twice", "unauthenticated", "190"),
+        ("forbidden=3", "forbidden", "3"),
+        ("forbidden=100", "forbidden", "100"),
         ("forbidden", "forbidden", "200"),
         ("forbidden=10", "forbidden", "10"),
         ("forbidden=33", "forbidden", "100"),
@@ -101,29 +125,29 @@ async fn every_fault_is_counted_and_kept_apart() {
         ("reset", "unavailable", ""),
         ("cut", "unavailable", ""),
         ("error_in_200", "unavailable", "2"),
-        ("empty", "garbled", ""),
-        ("html", "garbled", ""),
-        ("deep", "garbled", ""),
-        ("shape", "garbled", ""),
-        ("no_ids", "garbled", ""),
-        ("no_dates", "garbled", ""),
-        ("huge=40", "garbled", ""),
-        ("repeating_cursor", "garbled", ""),
+        ("empty", "invalid_response", ""),
+        ("html", "invalid_response", ""),
+        ("deep", "invalid_response", ""),
+        ("shape", "invalid_response", ""),
+        ("no_ids", "invalid_response", ""),
+        ("no_dates", "invalid_response", ""),
+        ("huge=40", "invalid_response", ""),
+        ("repeating_cursor", "invalid_response", ""),
     ] {
-        // A few at a time: each is an exporter of its own, and the machine may be small.
-        if all.len() >= 6 {
-            all.join_next().await.unwrap().unwrap();
+        // Each check runs its own exporter; machines for tests can be small.
+        if checks.len() >= MAX_CONCURRENT_CHECKS {
+            checks.join_next().await.unwrap().unwrap();
         }
-        all.spawn(strikes(fault, reason, code));
+        checks.spawn(check_fault(fault, reason, code));
     }
-    while let Some(ended) = all.join_next().await {
-        ended.unwrap();
+    while let Some(check) = checks.join_next().await {
+        check.unwrap();
     }
 }
 
 #[tokio::test]
-async fn values_that_are_no_numbers_cost_themselves_alone() {
-    for (text, counted) in [
+async fn invalid_value_is_dropped_and_counted() {
+    for (value, is_counted) in [
         ("NaN", true),
         ("1e999", true),
         ("-Infinity", true),
@@ -132,46 +156,53 @@ async fn values_that_are_no_numbers_cost_themselves_alone() {
         ("bool", true),
         ("null", false),
     ] {
-        let api = small().await;
-        api.break_with(&[&format!("figures={text};field=marketing_messages_spend")]);
-        let page = api.exporter(&busy("", ACCOUNT)).await.page_up().await;
+        let api = three_campaigns().await;
+        api.inject_faults(&[&format!("figures={value};field=marketing_messages_spend")]);
+        let page = api.exporter(&config("", ACCOUNT)).await.page_all_up().await;
         page.assert_absent("spend", &[]);
-        assert_eq!(page.all("delivered", &[]).len(), 3, "{text}");
-        assert_eq!(page.all("cost_per_delivered", &[]).len(), 3, "{text}");
+        assert_eq!(page.all("delivered", &[]).len(), CAMPAIGNS, "{value}");
+        assert_eq!(
+            page.all("cost_per_delivered", &[]).len(),
+            CAMPAIGNS,
+            "{value}"
+        );
         let field = [("field", "marketing_messages_spend")];
-        let count = page.value("exporter_values_rejected_total", &field);
-        assert_eq!(count >= Some(3.0), counted, "{text}: {count:?}");
+        let count = page.value("exporter_invalid_values_total", &field);
+        assert_eq!(
+            count >= Some(CAMPAIGNS as f64),
+            is_counted,
+            "{value}: {count:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn bare_numbers_are_numbers() {
-    let api = small().await;
-    api.break_with(&["figures=number"]);
-    let page = api.exporter(&busy("", ACCOUNT)).await.page_up().await;
-    let id = "120210001000000000";
-    let truth = api.truth(id, "2026-11-23", "2026-11-23").unwrap();
-    crate::truth::assert_row(&page, &[("campaign_id", id)], &truth);
+async fn json_numbers_are_accepted() {
+    let api = three_campaigns().await;
+    api.inject_faults(&["figures=number"]);
+    let page = api.exporter(&config("", ACCOUNT)).await.page_all_up().await;
+    let expected = api.truth(CAMPAIGN, "2026-11-23", "2026-11-23").unwrap();
+    crate::simulator_agreement::assert_row(&page, &[("campaign_id", CAMPAIGN)], &expected);
 }
 
 #[tokio::test]
-async fn a_field_that_the_api_does_not_take_is_left_out() {
-    let api = small().await;
-    api.break_with(&[
+async fn rejected_field_is_not_requested_again() {
+    let api = three_campaigns().await;
+    api.inject_faults(&[
         "rejected_field=marketing_messages_delivery_rate",
         "rejected_field=website_purchase_roas",
     ]);
-    let exporter = api.exporter(&busy("", ACCOUNT)).await;
-    let page = exporter.page_up().await;
+    let exporter = api.exporter(&config("", ACCOUNT)).await;
+    let page = exporter.page_all_up().await;
     for field in ["marketing_messages_delivery_rate", "website_purchase_roas"] {
         let labels = [("business", "acme"), ("field", field)];
         page.assert("exporter_field_rejected", &labels, "1");
     }
     page.assert_absent("delivery_ratio", &[]);
     page.assert_absent("website_purchase_roas", &[]);
-    assert_eq!(page.all("delivered", &[]).len(), 3);
-    assert_eq!(page.all("conversion_value", &[]).len(), 3);
-    // It is remembered: every later question is answered at once.
+    assert_eq!(page.all("delivered", &[]).len(), CAMPAIGNS);
+    assert_eq!(page.all("conversion_value", &[]).len(), CAMPAIGNS);
+    // One rejection per field, and none in later polls.
     let before = page.value(
         "exporter_api_request_errors_total",
         &[("endpoint", "insights")],
@@ -187,55 +218,64 @@ async fn a_field_that_the_api_does_not_take_is_left_out() {
 }
 
 #[tokio::test]
-async fn conversions_that_fail_do_not_take_delivery_away() {
-    let api = small().await;
-    let exporter = api.exporter(&busy("", ACCOUNT)).await;
-    exporter.page_up().await;
-    api.break_with(&["rejected_field=actions"]);
+async fn failed_conversions_query_keeps_delivery_values() {
+    let api = three_campaigns().await;
+    let exporter = api.exporter(&config("", ACCOUNT)).await;
+    exporter.page_all_up().await;
+    api.inject_faults(&["rejected_field=actions"]);
     exporter
         .page_when(|page| page.value("up", &[]) == Some(0.0))
         .await;
     api.set_time("2026-11-23T15:00:00Z");
-    let id = "120210001000000000";
-    let truth = api.truth(id, "2026-11-23", "2026-11-23").unwrap().figures;
-    let delivered = &truth["marketing_messages_delivered"];
+    let expected = api
+        .truth(CAMPAIGN, "2026-11-23", "2026-11-23")
+        .unwrap()
+        .values;
+    let delivered = &expected["marketing_messages_delivered"];
     let page = exporter
         .page_when(|page| {
-            let found = page.find("delivered", &[("campaign_id", id)]);
-            found.is_some_and(|sample| sample.number == *delivered)
+            let sample = page.find("delivered", &[("campaign_id", CAMPAIGN)]);
+            sample.is_some_and(|sample| sample.number == *delivered)
         })
         .await;
     page.assert("up", &[], "0");
-    assert_eq!(page.all("conversions", &[]).len(), 30);
+    assert_eq!(
+        page.all("conversions", &[]).len(),
+        CAMPAIGNS * ACTION_TYPES.len()
+    );
 }
 
 #[tokio::test]
-async fn pages_that_are_too_large_are_asked_for_in_halves() {
+async fn page_size_is_halved_and_remembered() {
     let api = Api::start(World::with_campaigns(90, 0)).await;
-    api.break_with(&["too_large=40@endpoint:insights"]);
-    let exporter = api.exporter(&busy("", ACCOUNT)).await;
-    let page = exporter.page_up().await;
+    api.inject_faults(&["too_large=40@endpoint:insights"]);
+    let exporter = api.exporter(&config("", ACCOUNT)).await;
+    let page = exporter.page_all_up().await;
     assert_eq!(page.all("delivered", &[]).len(), 90);
     exporter
         .page_when(|page| page.value("exporter_polls_total", &[]) >= Some(3.0))
         .await;
     let requests = api.simulator.requests();
-    let insights = requests.iter().filter(|r| r.path.ends_with("/insights"));
-    let limits: Vec<_> = insights.map(|r| r.param("limit").unwrap()).collect();
+    let insights = requests
+        .iter()
+        .filter(|request| request.path.ends_with("/insights"));
+    let limits: Vec<_> = insights
+        .map(|request| request.param("limit").unwrap())
+        .collect();
     assert_eq!(limits[..6], ["500", "250", "125", "62", "31", "31"]);
     assert!(
         limits[5..].iter().all(|limit| *limit == "31"),
-        "it is remembered"
+        "later polls should start with the reduced page size: {limits:?}"
     );
 }
 
 #[tokio::test]
-async fn what_is_too_old_is_withdrawn() {
-    let api = small().await;
-    let exporter = api.exporter(&busy(", stale_after: 600ms", ACCOUNT)).await;
-    let good = exporter.page_up().await;
-    assert!(!good.all("delivered", &[]).is_empty());
-    api.break_with(&["hang"]);
+async fn stale_values_are_withdrawn() {
+    let api = three_campaigns().await;
+    let exporter = api.exporter(&config(", stale_after: 600ms", ACCOUNT)).await;
+    let fresh = exporter.page_all_up().await;
+    assert!(!fresh.all("delivered", &[]).is_empty());
+    api.inject_faults(&["hang"]);
     let page = exporter
         .page_when(|page| page.all("delivered", &[]).is_empty())
         .await;
@@ -247,15 +287,16 @@ async fn what_is_too_old_is_withdrawn() {
     page.assert("exporter_stale_after_seconds", &[], "0.6");
 }
 
-/// Two businesses, of which only the second one is in trouble.
-const TWO: &str = "polling: { interval: 100ms, stale_after: 2s }
+/// Two businesses; the tests inject faults for the second one only.
+const TWO_BUSINESSES: &str = "polling: { interval: 100ms, stale_after: 2s }
 windows: [{ name: today, date_preset: today }]
 businesses:
   - { name: aurora, access_token_env: AURORA, ad_accounts: [{ id: act_10150000000001101 }] }
   - { name: nordlicht, access_token_env: NORDLICHT, ad_accounts: [{ id: act_10150000000001201 }] }
 ";
 
-async fn polls_on(exporter: &Exporter, business: &str) {
+/// Waits for three more successful polls of a business.
+async fn three_more_polls(exporter: &Exporter, business: &str) {
     let labels = [("business", business)];
     let last = |page: &crate::page::Page| page.value("last_success_timestamp_seconds", &labels);
     let before = exporter.page_when(|page| last(page).is_some()).await;
@@ -266,7 +307,7 @@ async fn polls_on(exporter: &Exporter, business: &str) {
 }
 
 #[tokio::test]
-async fn one_business_never_stops_another() {
+async fn fault_of_one_business_does_not_affect_another() {
     for fault in [
         "denied",
         "hang",
@@ -277,37 +318,51 @@ async fn one_business_never_stops_another() {
         "huge=40",
     ] {
         let api = Api::demo().await;
-        api.break_with(&[&format!("{fault}@business:nordlicht")]);
-        let exporter = api.exporter(TWO).await;
-        polls_on(&exporter, "aurora").await;
+        api.inject_faults(&[&format!("{fault}@business:nordlicht")]);
+        let exporter = api.exporter(TWO_BUSINESSES).await;
+        three_more_polls(&exporter, "aurora").await;
         let page = exporter.page().await;
         page.assert("up", &[("business", "nordlicht")], "0");
         page.assert_absent("delivered", &[("business", "nordlicht")]);
     }
 }
 
-#[tokio::test]
-async fn a_missing_token_file_is_looked_for_until_it_is_there() {
+#[tokio::test(start_paused = true)]
+async fn missing_token_file_is_read_when_it_appears() {
     let api = Api::demo().await;
     let path = std::env::temp_dir().join(format!("mme-token-{}", std::process::id()));
-    drop(fs::remove_file(&path));
-    let mut config = parse(TWO, &api.simulator.url());
+    // Left over from a killed run.
+    let _ = fs::remove_file(&path);
+    let mut config = parse(TWO_BUSINESSES, &api.simulator.url());
     config.businesses[1].token = SecretSource::File(path.clone());
     let exporter = Exporter::start(&config).await;
-    polls_on(&exporter, "aurora").await;
+    three_more_polls(&exporter, "aurora").await;
     let page = exporter.page().await;
-    page.assert("exporter_token_valid", &[("business", "nordlicht")], "0");
-    let denied = [("business", "nordlicht"), ("reason", "denied")];
-    assert!(page.value("exporter_poll_failures_total", &denied) >= Some(1.0));
+    let nordlicht = [("business", "nordlicht")];
+    // Only responses of the API count.
+    page.assert_absent("exporter_token_valid", &nordlicht);
+    page.assert("exporter_credentials_loaded", &nordlicht, "0");
+    let misconfigured = [("business", "nordlicht"), ("reason", "misconfigured")];
+    assert!(page.value("exporter_poll_failures_total", &misconfigured) >= Some(1.0));
+    let requests = api.simulator.requests();
+    let sent = requests.iter().filter(|r| r.path.contains("1201")).count();
+    assert_eq!(sent, 0, "no request should be sent without a token");
     assert_eq!(exporter.get("/-/ready").await.status, 200);
     fs::write(&path, token("NORDLICHT")).unwrap();
-    let page = exporter.page_up().await;
+    let written_at = Instant::now();
+    let page = exporter.page_all_up().await;
     fs::remove_file(&path).unwrap();
-    page.assert("exporter_token_valid", &[("business", "nordlicht")], "1");
+    let elapsed = written_at.elapsed().as_secs();
+    assert!(
+        elapsed <= 11,
+        "missing files should be tried every 10 s: {elapsed} s"
+    );
+    page.assert("exporter_credentials_loaded", &nordlicht, "1");
+    page.assert("exporter_token_valid", &nordlicht, "1");
 }
 
 #[tokio::test]
-async fn after_the_first_refusal_no_call_is_begun() {
+async fn refused_token_stops_all_further_requests() {
     let config = "
 windows: [{ name: today, date_preset: today }, { name: week, date_preset: last_7d }]
 businesses:
@@ -317,51 +372,51 @@ businesses:
     campaigns: [{ id: \"120210000000041000\" }, { id: \"120210000000051000\" }]
 ";
     let api = Api::demo().await;
-    api.break_with(&["denied"]);
+    api.inject_faults(&["denied"]);
     let exporter = api.exporter(config).await;
     exporter
         .page_when(|page| page.value("exporter_token_valid", &[]) == Some(0.0))
         .await;
     while exporter.get("/-/ready").await.status != 200 {}
-    polled_out(&exporter).await;
-    // A business has two requests in flight at most, by the default concurrency.
+    wait_three_ticks(&exporter).await;
+    // One business gets a quarter of the default concurrency of 8.
     let calls = api.simulator.requests().len();
-    assert!(calls <= 2, "{calls} calls with a token that was refused");
+    assert!(
+        calls <= 2,
+        "only requests in flight should be sent: {calls}"
+    );
 }
 
 #[tokio::test]
-async fn a_throttled_ad_account_is_left_alone_at_once() {
+async fn throttled_ad_account_is_paused_immediately() {
     let config = "
 windows: [{ name: today, date_preset: today }, { name: week, date_preset: last_7d }]
 businesses: [{ name: acme, access_token_env: EVERYONE, ad_accounts: [{ id: act_10150000000001101 }] }]
 ";
     let api = Api::demo().await;
-    api.break_with(&["throttled=80000;minutes=7"]);
+    api.inject_faults(&["throttled=80000;minutes=7"]);
     let exporter = api.exporter(config).await;
     let page = exporter
-        .page_when(|page| {
-            page.value("exporter_api_held_until_timestamp_seconds", &[])
-                .is_some()
-        })
+        .page_when(|page| page.value(PAUSED_UNTIL, &[]).is_some())
         .await;
     while exporter.get("/-/ready").await.status != 200 {}
-    polled_out(&exporter).await;
+    wait_three_ticks(&exporter).await;
     assert_eq!(api.simulator.requests().len(), 1);
-    let (held, next) = (
-        page.value("exporter_api_held_until_timestamp_seconds", &[]),
+    let (paused_until, next_poll) = (
+        page.value(PAUSED_UNTIL, &[]),
         page.value(
             "exporter_next_poll_timestamp_seconds",
             &[("window", "today")],
         ),
     );
     assert!(
-        (held.unwrap() - next.unwrap()).abs() < 1.0,
-        "{held:?} {next:?}"
+        (paused_until.unwrap() - next_poll.unwrap()).abs() < 1.0,
+        "the next poll should be due when the pause ends: {paused_until:?}, {next_poll:?}"
     );
 }
 
-/// Whoever was about to ask has had the time to: three turns of the crank.
-async fn polled_out(exporter: &Exporter) {
+/// Waits for about three ticks of the scheduler, in which pending requests would be sent.
+async fn wait_three_ticks(exporter: &Exporter) {
     for _ in 0..30 {
         exporter.page().await;
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;

@@ -1,40 +1,50 @@
-//! A simulated Graph API, the exporter against it, and a client to look at the page with.
+//! Test harness: a simulated Graph API, an exporter that polls it, and an HTTP client for its pages.
 //!
-//! Everything listens on ports that the system chooses and ends when it is dropped. Nothing
-//! sleeps for a fixed time: tests wait until the page says something, for so long at most.
+//! Listeners use ports chosen by the system, and everything ends when it is dropped. Tests wait for a condition, not
+//! for a fixed time; [`HANG_GUARD`] ends a test that hangs.
 
 use std::io::Read;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use flate2::bufread::GzDecoder;
-use jiff::Timestamp;
+use graph_simulator::{ExpectedTotals, Fault, Simulator, World};
+use jiff::{SignedDuration, Timestamp};
 use marketing_messages_exporter::app::App;
-use marketing_messages_exporter::config::{Config, Document};
+use marketing_messages_exporter::config::{Config, NamedDocument};
+use marketing_messages_exporter::model::{Secret, SecretSource};
 use marketing_messages_exporter::plan::Shard;
-use marketing_messages_exporter::secret::{Secret, SecretSource};
-use marketing_messages_exporter::simulator::{self, Fault, Simulator, Truth, World};
+use marketing_messages_exporter::platform::clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
 
 use crate::page::Page;
 
 /// A Monday, 12:30 in Berlin, 03:30 in Los Angeles, 20:30 in Tokyo.
 pub(crate) const NOW: &str = "2026-11-23T11:30:00Z";
 
-/// The longest that a test waits for the page to say something. A machine that builds
-/// something else meanwhile is slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time that a test waits for a condition or a response. Generous, because the machine may be busy with other
+/// builds.
+const HANG_GUARD: Duration = Duration::from_secs(60);
 
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(15);
+/// Time between two checks of a condition.
+const CHECK_INTERVAL: Duration = Duration::from_millis(15);
 
-/// A simulated API with a clock that stands still unless it is set.
+/// Rounds of a step without a request.
+const ROUNDS_PER_IDLE_STEP: usize = 6;
+
+/// Rounds of a step with requests, in which they complete.
+const ROUNDS_PER_STEP: usize = 25;
+
+/// Steps at the beginning with all rounds, because secrets are read on other threads before the first request.
+const FIRST_STEPS: u32 = 20;
+
+/// A simulated API with a clock that changes only when a test sets it, initially [`NOW`].
 pub(crate) struct Api {
     pub(crate) simulator: Simulator,
     clock: Arc<Mutex<Timestamp>>,
@@ -42,11 +52,12 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) async fn start(world: World) -> Self {
+        set_clock();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let clock = Arc::new(Mutex::new(NOW.parse().unwrap()));
-        let read = Arc::clone(&clock);
-        let read = move || *read.lock().unwrap_or_else(PoisonError::into_inner);
-        let simulator = simulator::start(listener, world, Arc::new(read))
+        let shared = Arc::clone(&clock);
+        let now = move || *shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let simulator = Simulator::start(listener, world, Arc::new(now))
             .await
             .unwrap();
         Self { simulator, clock }
@@ -64,54 +75,71 @@ impl Api {
         *self.clock.lock().unwrap()
     }
 
-    pub(crate) fn break_with(&self, faults: &[&str]) {
+    /// Replaces the simulator's faults.
+    pub(crate) fn inject_faults(&self, faults: &[&str]) {
         let faults = faults.iter().map(|fault| Fault::parse(fault).unwrap());
         self.simulator.set_faults(faults.collect());
     }
 
-    pub(crate) fn mend(&self) {
-        self.break_with(&[]);
+    pub(crate) fn clear_faults(&self) {
+        self.inject_faults(&[]);
     }
 
-    /// How many calls came in whose path ends so.
-    pub(crate) fn calls(&self, end: &str) -> usize {
+    /// Returns the number of requests with a path that ends with `suffix`.
+    pub(crate) fn calls(&self, suffix: &str) -> usize {
         let requests = self.simulator.requests();
-        requests.iter().filter(|r| r.path.ends_with(end)).count()
+        let matching = requests.iter().filter(|r| r.path.ends_with(suffix));
+        matching.count()
     }
 
-    /// What is true of an object from `since` to `until`, both included.
-    pub(crate) fn truth(&self, id: &str, since: &str, until: &str) -> Option<Truth> {
+    /// Returns the expected totals of an object from `since` to `until`, both inclusive.
+    pub(crate) fn truth(&self, id: &str, since: &str, until: &str) -> Option<ExpectedTotals> {
         let (since, until) = (since.parse().unwrap(), until.parse().unwrap());
-        self.simulator.truth(id, since, until, self.now())
+        self.simulator.expected_totals(id, since, until, self.now())
     }
 
-    /// The exporter against it, for a config without `graph`.
+    /// Starts an exporter that polls this API. `config` has no `graph` section.
     pub(crate) async fn exporter(&self, config: &str) -> Exporter {
         Exporter::start(&parse(config, &self.simulator.url())).await
     }
 }
 
-/// Reads a config for the API at `url`. The names of environment variables stand for the
-/// simulator's tokens, `EVERYONE` for the one that sees all; the app's secret is the simulator's.
+/// Sets the clock of all exporters in this process, which starts at [`NOW`] and then runs. Returns its distance to the
+/// time of the system.
+pub(crate) fn set_clock() -> SignedDuration {
+    static OFFSET: OnceLock<SignedDuration> = OnceLock::new();
+    *OFFSET.get_or_init(|| {
+        let now: Timestamp = NOW.parse().unwrap();
+        let offset = now.duration_since(clock::now());
+        clock::set_offset(offset);
+        offset
+    })
+}
+
+/// Parses a config for the API at `url`, with the secrets of the simulator: the name of an environment variable selects
+/// a token as in [`token`].
 pub(crate) fn parse(text: &str, url: &str) -> Config {
-    let document = Document {
+    let document = NamedDocument {
         name: "config".to_owned(),
         text: text.to_owned(),
     };
-    let mut config = Config::parse(document, Vec::new()).unwrap_or_else(|all| panic!("{all}"));
+    let mut config =
+        Config::parse(document, Vec::new()).unwrap_or_else(|errors| panic!("{errors}"));
     config.graph.url = url.to_owned();
     for business in &mut config.businesses {
         if let SecretSource::Env(name) = &business.token {
-            business.token = SecretSource::Given(Secret::new(&token(name)).unwrap());
+            business.token = SecretSource::Inline(Secret::new(&token(name)).unwrap());
         }
         if let Some(app) = &mut business.app {
-            app.secret = SecretSource::Given(Secret::new("simulated-app-secret").unwrap());
+            app.secret = Some(SecretSource::Inline(
+                Secret::new("simulated-app-secret").unwrap(),
+            ));
         }
     }
     config
 }
 
-/// The simulator's token of that business.
+/// Returns the simulator's token of a business, or for `EVERYONE` the token that sees all ad accounts.
 pub(crate) fn token(business: &str) -> String {
     match business.split_at(1) {
         _ if business == "EVERYONE" => World::demo_token().to_owned(),
@@ -119,7 +147,7 @@ pub(crate) fn token(business: &str) -> String {
     }
 }
 
-/// Somebody who looks at an exporter's pages.
+/// HTTP client of an exporter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visitor {
     pub(crate) address: SocketAddr,
@@ -134,17 +162,21 @@ pub(crate) struct Exporter {
 
 impl Exporter {
     pub(crate) async fn start(config: &Config) -> Self {
-        Self::start_share(config, Shard::WHOLE).await
+        Self::start_share(config, Shard::ALL).await
     }
 
-    /// One of several that divide the config's sources between them.
+    /// Starts one of several exporters that share the sources of a config.
     pub(crate) async fn start_share(config: &Config, shard: Shard) -> Self {
+        set_clock();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let app = App::new(config, shard).unwrap();
         let running = tokio::spawn(async move {
-            let stopped = async { drop(stopped.await) };
+            let stopped = async {
+                // An error means that the sender was dropped, which stops the exporter too.
+                let _ = stopped.await;
+            };
             let path = "/metrics".to_owned();
             app.run(vec![listener], path, stopped).await.unwrap();
         });
@@ -155,10 +187,13 @@ impl Exporter {
         }
     }
 
-    /// Ends it in good order.
+    /// Shuts the exporter down and waits until it has ended.
     pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
-        timeout(PATIENCE, &mut self.running).await.unwrap().unwrap();
+        timeout(HANG_GUARD, &mut self.running)
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -171,72 +206,89 @@ impl Deref for Exporter {
 }
 
 impl Visitor {
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, "").await
+    pub(crate) async fn get(&self, path: &str) -> HttpResponse {
+        self.request("GET", path, "").await
     }
 
-    /// One request; `headers` are whole lines.
-    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
+    /// Sends one request; each line of `headers` ends with CRLF.
+    pub(crate) async fn request(&self, method: &str, path: &str, headers: &str) -> HttpResponse {
         let request =
             format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
-        let talk = async {
+        let exchange = async {
             let mut stream = TcpStream::connect(self.address).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut bytes = Vec::new();
             stream.read_to_end(&mut bytes).await.unwrap();
             bytes
         };
-        let bytes = timeout(PATIENCE, talk).await.expect("an answer in time");
-        Answer::read(&bytes)
+        let bytes = timeout(HANG_GUARD, exchange)
+            .await
+            .expect("the exporter should respond");
+        HttpResponse::read(&bytes)
     }
 
-    /// The page as it is now.
+    /// Returns the current metrics page.
     pub(crate) async fn page(&self) -> Page {
-        let answer = self.get("/metrics").await;
-        assert_eq!(answer.status, 200);
-        Page::parse(&answer.text())
+        Page::parse(&self.page_text().await)
     }
 
-    /// The first page of which that is true.
+    async fn page_text(&self) -> String {
+        let response = self.get("/metrics").await;
+        assert_eq!(response.status, 200);
+        response.text()
+    }
+
+    /// Waits for a page that satisfies `condition`.
     pub(crate) async fn page_when(&self, condition: impl Fn(&Page) -> bool) -> Page {
-        self.page_within(PATIENCE, condition).await
+        self.page_within(HANG_GUARD, condition).await
     }
 
-    /// The same, with another patience.
+    /// Waits for a page that satisfies `condition`, with another limit than [`HANG_GUARD`].
     pub(crate) async fn page_within(
         &self,
-        patience: Duration,
+        limit: Duration,
         condition: impl Fn(&Page) -> bool,
     ) -> Page {
-        let deadline = Instant::now() + patience;
-        loop {
-            let page = self.page().await;
-            if condition(&page) {
-                return page;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "never became true of the page, which now says:\n{}",
-                page.without(|family| family.name.starts_with("process_"))
-            );
-            sleep(LOOK).await;
-        }
-    }
-
-    /// The first page on which every source and window is up.
-    pub(crate) async fn page_up(&self) -> Page {
-        self.page_when(|page| {
-            let up = page.all("up", &[]);
-            !up.is_empty() && up.iter().all(|sample| sample.number == "1")
+        self.parsed_within(limit, |text| {
+            Some(Page::parse(text)).filter(|page| condition(page))
         })
         .await
     }
 
-    /// The first page on which every source and window was polled, well or not.
-    pub(crate) async fn page_tried(&self) -> Page {
+    /// Waits until `parse` returns a page.
+    async fn parsed_within(&self, limit: Duration, parse: impl Fn(&str) -> Option<Page>) -> Page {
+        let deadline = Instant::now() + limit;
+        loop {
+            let text = self.page_text().await;
+            if let Some(page) = parse(&text) {
+                return page;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the page should satisfy the condition within {limit:?}:\n{}",
+                Page::parse(&text).without(|family| family.name.starts_with("process_"))
+            );
+            sleep(CHECK_INTERVAL).await;
+        }
+    }
+
+    /// Waits for a page on which every window is up.
+    pub(crate) async fn page_all_up(&self) -> Page {
+        // Only the last page is parsed, because that takes a second for a large one.
+        self.parsed_within(HANG_GUARD, |text| {
+            let is_up = |line: &str| line.starts_with("marketing_messages_up{");
+            let mut up = text.lines().filter(|line| is_up(line)).peekable();
+            let is_all_up = up.peek().is_some() && up.all(|line| line.ends_with(" 1"));
+            is_all_up.then(|| Page::parse(text))
+        })
+        .await
+    }
+
+    /// Waits for a page on which every window was polled at least once, successfully or not.
+    pub(crate) async fn page_after_first_round(&self) -> Page {
         self.page_when(|page| {
-            let tried = page.all("exporter_poll_duration_seconds", &[]).len();
-            tried > 0 && tried == page.all("up", &[]).len()
+            let polled = page.all("exporter_poll_duration_seconds", &[]).len();
+            polled > 0 && polled == page.all("up", &[]).len()
         })
         .await
     }
@@ -248,18 +300,19 @@ impl Drop for Exporter {
     }
 }
 
-/// An answer of the exporter.
+/// Response of the exporter.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpResponse {
     fn read(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-        let (head, body) = bytes.split_at(end.expect("a head") + 4);
+        let end = bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        let end = end.expect("the header should end with an empty line");
+        let (head, body) = bytes.split_at(end + 4);
         let head = String::from_utf8(head.to_vec()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Self {
@@ -280,21 +333,59 @@ impl Answer {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
-    /// The text of a body that is exactly one gzip member.
+    /// Decompresses a body that is exactly one gzip member.
     pub(crate) fn gunzipped(&self) -> String {
         let mut text = String::new();
-        let mut left = self.body.as_slice();
-        GzDecoder::new(&mut left).read_to_string(&mut text).unwrap();
-        assert!(left.is_empty(), "{} bytes after the member", left.len());
+        let mut rest = self.body.as_slice();
+        GzDecoder::new(&mut rest).read_to_string(&mut text).unwrap();
+        assert!(
+            rest.is_empty(),
+            "no bytes should follow the gzip member: {}",
+            rest.len()
+        );
         text
     }
 }
 
-/// Waits until that is true.
-pub(crate) async fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+/// Waits until `condition` is true; `description` is for the panic message.
+pub(crate) async fn wait_until(description: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + HANG_GUARD;
     while !condition() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        sleep(LOOK).await;
+        assert!(
+            Instant::now() < deadline,
+            "condition not reached: {description}"
+        );
+        sleep(CHECK_INTERVAL).await;
+    }
+}
+
+/// Lets time pass in steps on tokio's paused clock. `request_count` returns the number of requests that the API has received. Requests
+/// that wait for nothing else complete within a step.
+pub(crate) async fn pass(duration: Duration, step: Duration, request_count: impl Fn() -> usize) {
+    let start = Instant::now();
+    let mut known = request_count();
+    while start.elapsed() < duration {
+        advance(step).await;
+        let is_first = start.elapsed() <= FIRST_STEPS * step;
+        rounds(if is_first {
+            ROUNDS_PER_STEP
+        } else {
+            ROUNDS_PER_IDLE_STEP
+        })
+        .await;
+        // Most steps have no request and need little real time.
+        while request_count() > known {
+            known = request_count();
+            rounds(ROUNDS_PER_STEP).await;
+        }
+    }
+}
+
+/// Lets all tasks and sockets of this thread go on, so that a busy machine needs the same number of rounds. The clock
+/// does not advance while a blocking task runs.
+async fn rounds(count: usize) {
+    for _ in 0..count {
+        let real_time = || std::thread::sleep(Duration::from_micros(50));
+        tokio::task::spawn_blocking(real_time).await.unwrap();
     }
 }

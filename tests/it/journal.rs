@@ -1,4 +1,4 @@
-//! The journal of a backfill: what was written is read, and what a crash tore is cut off.
+//! Journal of a backfill: entries are read back, incomplete and damaged ones are truncated.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::civil::{Date, date};
-use marketing_messages_exporter::listing::{Account, Listing};
-use marketing_messages_exporter::plan::{Days, Question};
-use marketing_messages_exporter::row::{
-    AccountId, Figure, Figures, Identity, Named, ObjectId, Row,
+use marketing_messages_exporter::model::{
+    AccountId, AdAccount, Dimensions, Inventory, ListingMode, NamedId, ObjectId, Row, RowValue,
+    RowValues,
 };
-use marketing_messages_exporter::state::{Journal, Unusable};
+use marketing_messages_exporter::plan::{DayRange, QueryKind};
+use marketing_messages_exporter::state::{Journal, StoreError};
 
-/// A path of its own, removed when it is dropped.
-struct Scratch(PathBuf);
+/// Path of a temporary file, removed on drop.
+struct TempPath(PathBuf);
 
-impl Scratch {
+impl TempPath {
     fn new() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -26,23 +26,27 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for TempPath {
     fn drop(&mut self) {
-        drop(fs::remove_file(&self.0));
+        let _ = fs::remove_file(&self.0);
     }
 }
 
-fn days(since: Date, until: Date) -> Days {
-    Days::new(since, until).unwrap()
+fn days(since: Date, until: Date) -> DayRange {
+    DayRange::new(since, until).unwrap()
 }
 
 fn row(campaign: &str, day: Date, number: f64) -> Row {
-    let figures = [Figure::Given(number), Figure::Missing, Figure::Rejected];
+    let values = [
+        RowValue::Present(number),
+        RowValue::Missing,
+        RowValue::Invalid,
+    ];
     Row {
-        identity: Arc::new(Identity {
+        dimensions: Arc::new(Dimensions {
             account: AccountId::parse("1").unwrap(),
             currency: Some("EUR".into()),
-            campaign: Some(Named {
+            campaign: Some(NamedId {
                 id: ObjectId::parse(campaign).unwrap(),
                 name: format!("Nº {campaign}").into(),
             }),
@@ -51,25 +55,27 @@ fn row(campaign: &str, day: Date, number: f64) -> Row {
         }),
         start: day,
         stop: day,
-        has_actions: true,
         mixed_attribution: false,
-        figures: Figures::pack(&figures),
+        values: RowValues::pack(&values),
     }
 }
 
-fn listing() -> Listing {
-    Listing {
-        at: jiff::Timestamp::UNIX_EPOCH,
-        account: Account {
-            id: AccountId::parse("1").unwrap(),
+fn inventory() -> Inventory {
+    Inventory {
+        fetched_at: jiff::Timestamp::UNIX_EPOCH,
+        account: AdAccount {
             name: "One".into(),
-            currency: None,
             timezone: jiff::tz::TimeZone::get("Asia/Tokyo").ok(),
+            ..AdAccount::unknown(AccountId::parse("1").unwrap())
         },
         campaigns: vec![],
-        others: vec![],
-        members: vec![],
-        rows: 0,
+        archived: vec![],
+        other_campaigns: vec![],
+        missing: vec![],
+        listing: ListingMode::default(),
+        account_fetched_at: jiff::Timestamp::UNIX_EPOCH,
+        entities: vec![],
+        max_rows: 0,
     }
 }
 
@@ -77,72 +83,99 @@ fn march(day: i8) -> Date {
     date(2026, 3, day)
 }
 
-/// Three answers of one source, the later days first.
-fn fill(scratch: &Scratch) {
-    let file = Journal::hold(&scratch.0).unwrap();
-    let question = vec!["days".to_owned(), "level".to_owned()];
-    let mut journal = Journal::begin(file, true, question).unwrap();
-    journal.keep_listing(4, &listing()).unwrap();
+/// Source of all entries.
+const SOURCE: usize = 4;
+
+/// Writes three entries of one source, later days first.
+fn fill(path: &TempPath) {
+    let file = Journal::lock(&path.0).unwrap();
+    let parameters = vec!["days".to_owned(), "level".to_owned()];
+    let mut journal = Journal::create(file, true, parameters).unwrap();
+    journal.append_inventory(SOURCE, &inventory()).unwrap();
     let later = vec![row("7", march(4), 4.0), row("30", march(3), 3.0)];
-    let delivery = Question::Delivery;
-    let nobody = BTreeSet::new;
+    let delivery = QueryKind::Delivery;
+    let none_withheld = BTreeSet::new;
     journal
-        .keep(4, delivery, days(march(3), march(4)), later, nobody())
+        .append_rows(
+            SOURCE,
+            delivery,
+            days(march(3), march(4)),
+            later,
+            none_withheld(),
+        )
         .unwrap();
     let earlier = vec![row("7", march(2), 2.0), row("7", march(1), 1.0)];
     let withheld = BTreeSet::from(["99".into()]);
     journal
-        .keep(4, delivery, days(march(1), march(2)), earlier, withheld)
+        .append_rows(
+            SOURCE,
+            delivery,
+            days(march(1), march(2)),
+            earlier,
+            withheld,
+        )
         .unwrap();
-    let conversions = Question::Conversions;
+    let conversions = QueryKind::Conversions;
     let all = days(march(1), march(4));
     journal
-        .keep(4, conversions, all, vec![row("7", march(2), 0.5)], nobody())
+        .append_rows(
+            SOURCE,
+            conversions,
+            all,
+            vec![row("7", march(2), 0.5)],
+            none_withheld(),
+        )
         .unwrap();
 }
 
-fn open(scratch: &Scratch) -> Result<Option<Journal>, Unusable> {
-    Journal::open(&Journal::hold(&scratch.0)?)
+/// Opens the journal. A process that another test starts inherits the lock until it executes its program.
+fn open(path: &TempPath) -> Result<Option<Journal>, StoreError> {
+    loop {
+        match Journal::lock(&path.0) {
+            Err(StoreError::Locked) => std::thread::yield_now(),
+            file => return Journal::open(&file?),
+        }
+    }
 }
 
-/// Everything that a journal tells of that source, by key.
-fn told(journal: &Journal) -> Vec<(String, Vec<Row>, Vec<Row>)> {
-    let mut rows = journal.rows(4).unwrap();
-    let mut told = Vec::new();
-    while let Some(keyed) = rows.next().unwrap() {
-        let key = keyed.delivery.first().or(keyed.conversions.first());
-        let key = key.unwrap().identity.key().to_owned();
-        told.push((key, keyed.delivery, keyed.conversions));
+/// Reads all rows of the source, as (key, delivery rows, conversions rows).
+fn read_rows(journal: &Journal) -> Vec<(String, Vec<Row>, Vec<Row>)> {
+    let mut result = Vec::new();
+    for rows in journal.rows(SOURCE).unwrap() {
+        let rows = rows.unwrap();
+        let first = rows.delivery.first().or(rows.conversions.first());
+        let key = first.unwrap().dimensions.key().to_owned();
+        result.push((key, rows.delivery, rows.conversions));
     }
-    told
+    result
 }
 
 #[test]
-fn what_was_written_is_read_by_key_and_day() {
-    let scratch = Scratch::new();
-    assert!(open(&scratch).unwrap().is_none());
-    fill(&scratch);
-    let journal = open(&scratch).unwrap().unwrap();
-    assert_eq!(journal.question(), ["days", "level"]);
-    assert_eq!(journal.listing(4).unwrap(), Some(listing()));
-    assert_eq!(journal.listing(3).unwrap(), None);
-    let answered = journal.answered(4, Question::Delivery);
+fn entries_are_read_back_by_key_and_day() {
+    let path = TempPath::new();
+    assert!(open(&path).unwrap().is_none());
+    fill(&path);
+    let journal = open(&path).unwrap().unwrap();
+    assert_eq!(journal.parameters(), ["days", "level"]);
+    assert_eq!(journal.inventory(SOURCE).unwrap(), Some(inventory()));
+    assert_eq!(journal.inventory(SOURCE - 1).unwrap(), None);
+    let covered = journal.covered_days(SOURCE, QueryKind::Delivery);
     assert_eq!(
-        answered,
+        covered,
         [days(march(1), march(2)), days(march(3), march(4))]
     );
-    assert_eq!(journal.answered(5, Question::Delivery), []);
-    let withheld: Vec<_> = journal.withheld(4).collect();
+    assert_eq!(journal.covered_days(SOURCE + 1, QueryKind::Delivery), []);
+    let withheld: Vec<_> = journal.withheld(SOURCE).collect();
     assert_eq!(
         withheld,
-        [(Question::Delivery, days(march(1), march(2)), "99")]
+        [(QueryKind::Delivery, days(march(1), march(2)), "99")]
     );
     let seven = [
         row("7", march(1), 1.0),
         row("7", march(2), 2.0),
         row("7", march(4), 4.0),
     ];
-    // By the text of the key, as everywhere.
+    // Keys are sorted as text.
     let expected = [
         ("30".to_owned(), vec![row("30", march(3), 3.0)], vec![]),
         (
@@ -151,87 +184,111 @@ fn what_was_written_is_read_by_key_and_day() {
             vec![row("7", march(2), 0.5)],
         ),
     ];
-    // A rejected figure is not equal to itself as a number; its text is.
-    assert_eq!(format!("{:?}", told(&journal)), format!("{expected:?}"));
+    // Compared as text, because an invalid value is a NaN, which differs from itself.
+    assert_eq!(
+        format!("{:?}", read_rows(&journal)),
+        format!("{expected:?}")
+    );
 }
 
 #[test]
-fn whatever_a_crash_leaves_is_whole_answers_and_takes_more() {
-    let scratch = Scratch::new();
-    fill(&scratch);
-    let whole = fs::read(&scratch.0).unwrap();
-    let all = told(&open(&scratch).unwrap().unwrap());
-    let mut answers = BTreeSet::new();
-    for length in 0..whole.len() {
-        fs::write(&scratch.0, &whole[..length]).unwrap();
-        let Some(mut journal) = open(&scratch).unwrap() else {
-            continue;
-        };
-        let both = [Question::Delivery, Question::Conversions];
-        let count: usize = both.iter().map(|q| journal.answered(4, *q).len()).sum();
-        answers.insert(count);
-        for (key, delivery, _) in told(&journal) {
-            let known = all.iter().find(|(other, ..)| *other == key).unwrap();
-            assert!(delivery.len() <= known.1.len());
+fn truncated_journal_is_an_error() {
+    let path = TempPath::new();
+    fill(&path);
+    let content = fs::read(&path.0).unwrap();
+    // One page after another.
+    for length in (0..content.len()).step_by(4096) {
+        fs::write(&path.0, &content[..length]).unwrap();
+        match open(&path) {
+            Ok(None) => assert!(length <= 4096, "{length}"),
+            Ok(Some(_)) => panic!("{length} bytes should not be a journal"),
+            Err(error) => assert!(error.is_unusable(), "{length}: {error}"),
         }
-        let more = days(march(9), march(9));
-        let new = vec![row("8", march(9), 9.0)];
-        journal
-            .keep(4, Question::Delivery, more, new, BTreeSet::new())
-            .unwrap();
-        drop(journal);
-        let again = open(&scratch).unwrap().unwrap();
-        assert!(
-            again.answered(4, Question::Delivery).contains(&more),
-            "{length}"
-        );
-        assert!(told(&again).iter().any(|(key, ..)| key == "8"), "{length}");
     }
-    assert_eq!(answers, BTreeSet::from([0, 1, 2]));
 }
 
+/// Bytes that the test changes, one at a time.
+const CHANGED_BYTES: usize = 100;
+
 #[test]
-fn a_byte_that_changed_ends_what_is_believed() {
-    let scratch = Scratch::new();
-    fill(&scratch);
-    let whole = fs::read(&scratch.0).unwrap();
-    let text = format!("{:?}", told(&open(&scratch).unwrap().unwrap()));
-    for place in 0..whole.len() {
-        let mut changed = whole.clone();
-        changed[place] ^= 0x10;
-        fs::write(&scratch.0, &changed).unwrap();
-        match open(&scratch) {
+fn changed_byte_never_changes_a_row() {
+    let path = TempPath::new();
+    fill(&path);
+    let content = fs::read(&path.0).unwrap();
+    let text = format!("{:?}", read_rows(&open(&path).unwrap().unwrap()));
+    let used = content.iter().enumerate();
+    let used: Vec<usize> = used
+        .filter(|(_, byte)| **byte != 0)
+        .map(|(idx, _)| idx)
+        .collect();
+    // All bytes would take minutes.
+    for byte_idx in used.iter().copied().step_by(used.len() / CHANGED_BYTES + 1) {
+        let mut changed = content.clone();
+        changed[byte_idx] ^= 0x10;
+        fs::write(&path.0, &changed).unwrap();
+        match open(&path) {
             Ok(Some(journal)) => {
-                assert_ne!(format!("{:?}", told(&journal)), text, "{place}");
-                assert_eq!(journal.question(), ["days", "level"]);
+                assert_eq!(
+                    format!("{:?}", read_rows(&journal)),
+                    text,
+                    "byte {byte_idx}"
+                );
             }
-            Ok(None) | Err(Unusable::Foreign | Unusable::OtherRelease) => {}
-            Err(error) => panic!("{place}: {error}"),
+            Ok(None) => {}
+            Err(StoreError::Foreign(_)) => assert!(byte_idx < 40, "byte {byte_idx}"),
+            Err(error) => assert!(error.is_unusable(), "byte {byte_idx}: {error}"),
         }
     }
 }
 
 #[test]
-fn a_journal_is_held_by_one_alone_and_nothing_is_cut_off_before() {
-    let scratch = Scratch::new();
-    fill(&scratch);
-    let whole = fs::read(&scratch.0).unwrap();
-    let journal = open(&scratch).unwrap().unwrap();
+fn copy_of_an_open_journal_has_all_finished_entries() {
+    // As after the process was killed.
+    let (path, copy) = (TempPath::new(), TempPath::new());
+    fill(&path);
+    let mut journal = open(&path).unwrap().unwrap();
+    for day in 5..20 {
+        let new_days = days(march(day), march(day));
+        let rows = vec![row("8", march(day), 9.0)];
+        let none_withheld = BTreeSet::new();
+        journal
+            .append_rows(SOURCE, QueryKind::Delivery, new_days, rows, none_withheld)
+            .unwrap();
+        fs::copy(&path.0, &copy.0).unwrap();
+        let killed = open(&copy).unwrap().unwrap();
+        assert_eq!(
+            format!("{:?}", read_rows(&killed)),
+            format!("{:?}", read_rows(&journal))
+        );
+        assert!(
+            killed
+                .covered_days(SOURCE, QueryKind::Delivery)
+                .contains(&new_days)
+        );
+    }
+}
+
+#[test]
+fn journal_is_locked_until_it_is_closed() {
+    let path = TempPath::new();
+    fill(&path);
+    let journal = open(&path).unwrap().unwrap();
+    let content = fs::read(&path.0).unwrap();
     for _ in 0..2 {
         assert!(matches!(
-            Journal::hold(&scratch.0).unwrap_err(),
-            Unusable::Held
+            Journal::lock(&path.0).unwrap_err(),
+            StoreError::Locked
         ));
     }
-    assert_eq!(fs::read(&scratch.0).unwrap(), whole);
-    // Whoever removes it leaves the name to the next one.
-    fs::remove_file(&scratch.0).unwrap();
-    let next = Journal::hold(&scratch.0).unwrap();
+    assert_eq!(fs::read(&path.0).unwrap(), content);
+    // After the file is removed, the path can be locked again.
+    fs::remove_file(&path.0).unwrap();
+    let next = Journal::lock(&path.0).unwrap();
     drop(journal);
     assert!(matches!(
-        Journal::hold(&scratch.0).unwrap_err(),
-        Unusable::Held
+        Journal::lock(&path.0).unwrap_err(),
+        StoreError::Locked
     ));
     drop(next);
-    assert!(open(&scratch).unwrap().is_none());
+    assert!(open(&path).unwrap().is_none());
 }

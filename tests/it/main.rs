@@ -1,46 +1,62 @@
-//! Everything that is tested from outside, in one binary, which links once.
+//! Integration tests in a single binary, which is linked only once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "tests say what they expect by panicking"
+    reason = "a failed expectation should fail the test"
 )]
 
-// What tests are made with.
-mod canned;
+// Helpers of the tests.
 mod harness;
-mod known;
+mod incremental_render;
 mod page;
-mod parcels;
+mod paging;
 mod promql;
+mod scripted_server;
+mod snapshot_builder;
+mod source_tree;
 
-// From the config to the page, in the order in which data flows.
-mod ageing;
-mod calls;
+// From the config to the metrics page, in the order of the data flow.
+mod any_cell;
+mod api_call_counts;
+mod arbitrary_snapshots;
 mod campaigns;
 mod config;
 mod config_hostile;
-mod corpora;
+mod config_mistakes;
+mod config_schema;
+mod day_boundaries;
+mod export_limits;
+mod fuzz_corpora;
+mod grouping;
 mod journal;
-mod law;
-mod samples;
+mod query_modes;
 mod scrape;
 mod shards;
 mod simulator;
+mod simulator_agreement;
 mod specification;
+mod staleness;
 mod state;
 mod status;
 mod tools;
-mod truth;
 mod writer;
+mod zero_vs_missing;
 
-// What goes wrong, the program as a whole, and the repository.
-mod boards;
-mod documents;
+// Failures and the exporter as a process.
+mod error_bodies;
 mod failures;
+mod invalid_parts;
 mod process;
 mod reliability;
-mod repository;
-mod reserved;
+mod reserved_names;
 mod systemd;
 mod version;
 mod web;
+
+// The repository: code structure, language, documents, dashboards and rules.
+mod boards;
+mod discovery;
+mod documents;
+mod repository;
+mod type_names;
+mod vocabulary;

@@ -1,31 +1,30 @@
-//! The text format, read strictly: what breaks its rules panics here, and not in Prometheus.
-//!
-//! And the matchers: a metric of that name, with those labels, has that value, or is absent.
+//! Strict parser of the Prometheus text format, which panics on invalid input, and assertions about
+//! the value or absence of series.
 
 use std::collections::BTreeSet;
 
-/// One line.
+/// One sample line.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sample {
     pub(crate) name: String,
-    /// In the order written.
+    /// Labels in the order of the page.
     pub(crate) labels: Vec<(String, String)>,
-    /// The number as it is written.
+    /// Value as written.
     pub(crate) number: String,
 }
 
 impl Sample {
-    /// The number.
     pub(crate) fn value(&self) -> f64 {
         self.number.parse().unwrap()
     }
 
+    /// Returns the value of a label, or the empty string.
     pub(crate) fn label(&self, name: &str) -> &str {
-        let found = self.labels.iter().find(|(label, _)| label == name);
-        found.map_or("", |(_, value)| value)
+        let label = self.labels.iter().find(|(label, _)| label == name);
+        label.map_or("", |(_, value)| value)
     }
 
-    fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
+    fn matches(&self, name: &str, labels: &[(&str, &str)]) -> bool {
         self.name == name
             && labels
                 .iter()
@@ -33,7 +32,7 @@ impl Sample {
     }
 }
 
-/// One block: HELP, TYPE, and at least one line.
+/// One metric family: HELP, TYPE, and at least one sample.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Family {
     pub(crate) name: String,
@@ -42,7 +41,7 @@ pub(crate) struct Family {
     pub(crate) samples: Vec<Sample>,
 }
 
-/// A whole page.
+/// A parsed page.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
     pub(crate) text: String,
@@ -50,20 +49,26 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Reads it; panics where a rule of the format is broken.
+    /// Parses a page. Panics if it violates the text format.
     pub(crate) fn parse(text: &str) -> Self {
-        assert!(text.is_empty() || text.ends_with('\n'), "no final newline");
+        assert!(
+            text.is_empty() || text.ends_with('\n'),
+            "the page should end with a newline"
+        );
         let mut families: Vec<Family> = Vec::new();
         let mut series = BTreeSet::new();
         let mut lines = text.lines().peekable();
         while let Some(line) = lines.next() {
-            let (name, help) = comment(line, "HELP").expect("every block begins with HELP");
-            let next = lines.next().expect("TYPE follows HELP");
-            let (typed, kind) = comment(next, "TYPE").expect("TYPE follows HELP");
-            assert_eq!(name, typed, "HELP and TYPE of one family");
+            let (name, help) = comment(line, "HELP").expect("a family should begin with HELP");
+            let next = lines.next().expect("TYPE should follow HELP");
+            let (type_name, kind) = comment(next, "TYPE").expect("TYPE should follow HELP");
+            assert_eq!(
+                name, type_name,
+                "HELP and TYPE should be of the same family"
+            );
             assert!(
                 families.iter().all(|family| family.name != name),
-                "a second block of {name}"
+                "{name} should be one group of lines"
             );
             let mut samples = Vec::new();
             while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
@@ -74,14 +79,18 @@ impl Page {
                         .find_map(|end| sample.name.strip_suffix(end)),
                     _ => Some(sample.name.as_str()),
                 };
-                assert_eq!(base, Some(name.as_str()), "a line in a stranger's block");
+                assert_eq!(
+                    base,
+                    Some(name.as_str()),
+                    "a sample should be in the group of its family: {line}"
+                );
                 let mut labels = sample.labels.clone();
                 labels.sort();
                 let key = (sample.name.clone(), labels);
-                assert!(series.insert(key), "a series twice: {line}");
+                assert!(series.insert(key), "series should be unique: {line}");
                 samples.push(sample);
             }
-            assert!(!samples.is_empty(), "a block without lines: {name}");
+            assert!(!samples.is_empty(), "{name} should have samples");
             families.push(Family {
                 name,
                 help,
@@ -99,50 +108,52 @@ impl Page {
         self.families.iter().flat_map(|family| &family.samples)
     }
 
-    /// Every series of that name that has at least these labels. The program's prefix is added.
+    /// Returns all series of a metric that have at least these labels. `name` is without prefix.
     pub(crate) fn all(&self, name: &str, labels: &[(&str, &str)]) -> Vec<&Sample> {
         let name = format!("marketing_messages_{name}");
         self.samples()
-            .filter(|sample| sample.has(&name, labels))
+            .filter(|sample| sample.matches(&name, labels))
             .collect()
     }
 
-    /// The only series of that name and labels, if there is one.
+    /// Returns the only series of a metric with these labels, or `None`. Panics if there are several.
     pub(crate) fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<&Sample> {
-        let found = self.all(name, labels);
+        let series = self.all(name, labels);
         assert!(
-            found.len() < 2,
-            "{} series of {name} {labels:?}: {found:#?}",
-            found.len()
+            series.len() < 2,
+            "{name} {labels:?} should match at most one series: {series:#?}"
         );
-        found.first().copied()
+        series.first().copied()
     }
 
-    /// The value of the only series of that name and labels, if there is one.
+    /// Returns the value of the only series of a metric with these labels, or `None`.
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         self.find(name, labels).map(Sample::value)
     }
 
-    /// The only series of that name and labels is written so, to the digit.
-    pub(crate) fn assert(&self, name: &str, labels: &[(&str, &str)], number: &str) {
-        let found = self.find(name, labels).map(|sample| sample.number.as_str());
-        assert_eq!(found, Some(number), "{name} {labels:?}");
+    /// Asserts the value of the only series of a metric with these labels, as written.
+    pub(crate) fn assert(&self, name: &str, labels: &[(&str, &str)], expected: &str) {
+        let number = self.find(name, labels).map(|sample| sample.number.as_str());
+        assert_eq!(number, Some(expected), "{name} {labels:?}");
     }
 
-    /// No series of that name has these labels.
+    /// Asserts that no series of a metric has these labels.
     pub(crate) fn assert_absent(&self, name: &str, labels: &[(&str, &str)]) {
-        let found = self.all(name, labels);
-        assert!(found.is_empty(), "{name} {labels:?}: {found:#?}");
+        let series = self.all(name, labels);
+        assert!(
+            series.is_empty(),
+            "{name} {labels:?} should be absent: {series:#?}"
+        );
     }
 
-    /// The page without families that the test does not care for, as text.
-    pub(crate) fn without(&self, dropped: impl Fn(&Family) -> bool) -> String {
+    /// Returns the text of the page without some families.
+    pub(crate) fn without(&self, is_dropped: impl Fn(&Family) -> bool) -> String {
         let mut text = String::new();
         let mut keep = false;
         for line in self.text.lines() {
             if let Some((name, _)) = comment(line, "HELP") {
                 let family = self.families.iter().find(|family| family.name == name);
-                keep = family.is_some_and(|family| !dropped(family));
+                keep = family.is_some_and(|family| !is_dropped(family));
             }
             if keep {
                 text.push_str(line);
@@ -153,14 +164,15 @@ impl Page {
     }
 }
 
-fn comment(line: &str, word: &str) -> Option<(String, String)> {
-    let rest = line.strip_prefix("# ")?.strip_prefix(word)?;
+/// Parses a HELP or TYPE line into its name and text.
+fn comment(line: &str, keyword: &str) -> Option<(String, String)> {
+    let rest = line.strip_prefix("# ")?.strip_prefix(keyword)?;
     let (name, rest) = rest.strip_prefix(' ')?.split_once(' ')?;
     Some((name.to_owned(), rest.to_owned()))
 }
 
 fn sample(line: &str) -> Sample {
-    let end = line.find(['{', ' ']).expect("a name");
+    let end = line.find(['{', ' ']).expect("a sample should have a value");
     let (name, mut rest) = line.split_at(end);
     let mut labels = Vec::new();
     if let Some(list) = rest.strip_prefix('{') {
@@ -170,18 +182,22 @@ fn sample(line: &str) -> Sample {
                 rest = after;
                 break;
             }
-            let (label, after) = rest.split_once("=\"").expect("a label");
-            let (value, after) = unescaped(after);
-            let twice = labels.iter().any(|(known, _)| known == label);
-            assert!(!twice, "{label} twice: {line}");
+            let (label, after) = rest
+                .split_once("=\"")
+                .expect("labels should end with a brace");
+            let (value, after) = unescape_value(after);
+            let is_duplicate = labels.iter().any(|(other, _)| other == label);
+            assert!(!is_duplicate, "{label} should be unique: {line}");
             labels.push((label.to_owned(), value));
             rest = after.strip_prefix(',').unwrap_or(after);
         }
     }
-    let number = rest.strip_prefix(' ').expect("a space before the number");
+    let number = rest
+        .strip_prefix(' ')
+        .expect("a space should precede the value");
     assert!(
         number.parse::<f64>().is_ok(),
-        "no number, or a timestamp behind it: {line}"
+        "the line should end with a number, without timestamp: {line}"
     );
     Sample {
         name: name.to_owned(),
@@ -190,20 +206,20 @@ fn sample(line: &str) -> Sample {
     }
 }
 
-/// The value up to its closing quote, and what follows that.
-fn unescaped(text: &str) -> (String, &str) {
+/// Splits the text at the closing quote of a label value, and unescapes the value.
+fn unescape_value(text: &str) -> (String, &str) {
     let mut value = String::new();
-    let mut letters = text.char_indices();
-    while let Some((at, letter)) = letters.next() {
-        match letter {
-            '"' => return (value, &text[at + 1..]),
-            '\\' => value.push(match letters.next().map(|(_, letter)| letter) {
+    let mut chars = text.char_indices();
+    while let Some((position, c)) = chars.next() {
+        match c {
+            '"' => return (value, &text[position + 1..]),
+            '\\' => value.push(match chars.next().map(|(_, c)| c) {
                 Some('n') => '\n',
-                Some(letter @ ('\\' | '"')) => letter,
-                other => panic!("an escape that there is not: {other:?}"),
+                Some(c @ ('\\' | '"')) => c,
+                other => panic!("invalid escape sequence: {other:?}"),
             }),
-            letter => value.push(letter),
+            c => value.push(c),
         }
     }
-    panic!("a value without end: {text}")
+    panic!("a label value should end with a quote: {text}")
 }

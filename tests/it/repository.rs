@@ -1,153 +1,266 @@
-//! The repository agrees with itself: who imports whom, who reads the clock, and the metrics that
-//! the documents list.
+//! Structure of the code: layers, I/O, clock access and unescaped markup; and the generated table of metrics in the documents.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use marketing_messages_exporter::exposition::catalog::{FAMILIES, Of, PREFIX, own_families};
+use marketing_messages_exporter::metrics::catalog::{
+    FAMILIES, PREFIX, SampleSource, self_metric_families,
+};
 
-/// Modules from the ground up; on floor 1 the order counts, an import points to an earlier one.
-const FLOORS: [&[&str]; 5] = [
-    &["decimal", "fault", "row", "listing", "secret", "spread"],
-    &["config", "plan", "snapshot", "exposition"],
-    &[
-        "beat",
-        "config_file",
-        "graph",
-        "http",
-        "process",
-        "secret_store",
-        "simulator",
-        "state",
-        "systemd",
-    ],
-    &["poll"],
-    &["app", "cli", "commands", "logging", "main"],
-];
+use crate::source_tree::files_below;
 
-/// Doors that stay shut although the floors would allow them.
-const SHUT: [(&str, &[&str]); 3] = [
-    ("graph", &["exposition", "http", "poll", "simulator"]),
-    ("http", &["graph", "poll", "simulator"]),
-    ("simulator", &["*"]),
-];
-
-fn sources() -> Vec<(String, PathBuf, String)> {
-    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => walk(&path, found),
-                false if path.extension().is_some_and(|end| end == "rs") => found.push(path),
-                false => {}
-            }
-        }
-    }
-    let mut found = Vec::new();
-    walk(Path::new("src"), &mut found);
-    found.sort();
-    let read = |path: PathBuf| {
-        let below = path.strip_prefix("src").unwrap();
-        let first = below.components().next().unwrap().as_os_str();
-        let module = first.to_str().unwrap().trim_end_matches(".rs").to_owned();
-        let text = fs::read_to_string(&path).unwrap();
-        // What stands behind `mod tests {` is no part of the program.
-        let text = text.split("\nmod tests {").next().unwrap().to_owned();
-        (module, path, text)
-    };
-    let all = found.into_iter().map(read);
-    all.filter(|(module, ..)| module != "lib").collect()
+/// A group of modules that may import each other and the modules of all layers below.
+struct Layer {
+    name: &'static str,
+    modules: &'static [&'static str],
 }
 
-fn floor(module: &str) -> (usize, usize) {
-    let mut places = FLOORS.iter().enumerate().filter_map(|(floor, modules)| {
-        let place = modules.iter().position(|known| *known == module)?;
-        Some((floor, place))
+/// All modules, from the top layer to the bottom. ARCHITECTURE.md is compared with this list.
+const LAYERS: [Layer; 5] = [
+    Layer {
+        name: "shell",
+        modules: &["main", "cli", "app", "commands"],
+    },
+    Layer {
+        name: "scheduler",
+        modules: &["scheduler"],
+    },
+    Layer {
+        name: "I/O",
+        modules: &["graph", "http", "state", "platform"],
+    },
+    Layer {
+        name: DOMAIN,
+        modules: &["config", "plan", "snapshot", "metrics"],
+    },
+    Layer {
+        name: "model",
+        modules: &["model"],
+    },
+];
+
+/// The layer in which a module imports only modules that are listed before it.
+const DOMAIN: &str = "domain";
+
+/// Imports that the layers would permit: the module, and the modules that it does not import.
+const FORBIDDEN_IMPORTS: [(&str, &[&str]); 2] = [
+    ("graph", &["metrics", "http", "scheduler"]),
+    ("http", &["graph", "scheduler"]),
+];
+
+/// I/O and clocks, which the layers `domain` and `model` do not use.
+const IMPURE: [&str; 8] = [
+    "tokio",
+    "hyper",
+    "reqwest",
+    "SystemTime",
+    "Instant::now",
+    "Timestamp::now",
+    "std::env",
+    "std::fs",
+];
+
+const METRICS_DOCUMENT: &str = "docs/metrics.md";
+const METRICS_BEGIN: &str =
+    "<!-- metrics: generated from the catalog by `UPDATE_DOCS=1 cargo test` -->\n";
+const METRICS_END: &str = "\n<!-- end of metrics -->";
+
+/// A source file without its unit tests.
+struct SourceFile {
+    path: String,
+    /// Top-level module, such as `config`.
+    module: String,
+    text: String,
+}
+
+fn sources() -> Vec<SourceFile> {
+    let paths = files_below("src")
+        .into_iter()
+        .filter(|path| path.ends_with(".rs") && path != "src/lib.rs");
+    paths
+        .map(|path| {
+            let below = path.strip_prefix("src/").unwrap();
+            let module = below
+                .split('/')
+                .next()
+                .unwrap()
+                .trim_end_matches(".rs")
+                .to_owned();
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.split("\nmod tests {").next().unwrap().to_owned();
+            SourceFile { path, module, text }
+        })
+        .collect()
+}
+
+/// Returns the indexes of the module's layer in `LAYERS` and of the module in it.
+fn position(module: &str) -> (usize, usize) {
+    let positions = LAYERS.iter().enumerate().filter_map(|(layer_idx, layer)| {
+        let module_idx = layer.modules.iter().position(|name| *name == module)?;
+        Some((layer_idx, module_idx))
     });
-    places
+    positions
+        .into_iter()
         .next()
-        .unwrap_or_else(|| panic!("{module} has no floor"))
+        .unwrap_or_else(|| panic!("module {module} should be in LAYERS"))
+}
+
+fn may_import(module: &str, target: &str) -> bool {
+    let (layer_idx, module_idx) = position(module);
+    let (target_layer_idx, target_idx) = position(target);
+    let is_below = if layer_idx == target_layer_idx {
+        LAYERS[layer_idx].name != DOMAIN || target_idx < module_idx
+    } else {
+        layer_idx < target_layer_idx
+    };
+    let is_forbidden = FORBIDDEN_IMPORTS
+        .iter()
+        .any(|(from, targets)| *from == module && targets.contains(&target));
+    is_below && !is_forbidden
+}
+
+/// Returns the top-level modules that follow `crate::` in the text.
+fn imported_modules(text: &str) -> Vec<&str> {
+    let parts = text.split("crate::").skip(1);
+    parts
+        .map(|rest| {
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_');
+            &rest[..end.unwrap_or(rest.len())]
+        })
+        .filter(|module| !module.is_empty())
+        .collect()
 }
 
 #[test]
-fn imports_point_down() {
-    let mut seen = 0;
-    for (module, path, text) in sources() {
-        let (from, place) = floor(&module);
-        for (_, rest) in text
-            .match_indices("crate::")
-            .map(|(at, word)| text.split_at(at + word.len()))
+fn imports_follow_the_layers() {
+    let mut import_count = 0;
+    for SourceFile { path, module, text } in sources() {
+        for target in imported_modules(&text)
+            .into_iter()
+            .filter(|target| *target != module)
         {
-            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_');
-            let target = &rest[..end.unwrap_or(rest.len())];
-            if target == module || target.is_empty() {
-                continue;
-            }
-            seen += 1;
-            let (to, at) = floor(target);
-            let down = match from {
-                1 => to < 1 || (to == 1 && at < place),
-                _ => to <= from,
-            };
-            assert!(down, "{}: {module} imports {target}", path.display());
-            for (shut, doors) in SHUT {
-                let closed =
-                    shut == module && doors.iter().any(|door| *door == "*" || *door == target);
-                assert!(!closed, "{}: {module} imports {target}", path.display());
-            }
+            import_count += 1;
+            assert!(
+                may_import(&module, target),
+                "{path}: {module} should not import {target}"
+            );
         }
     }
-    assert!(
-        seen > 100,
-        "only {seen} imports: this test reads the wrong lines"
-    );
+    assert!(import_count > 100, "only {import_count} imports were found");
 }
 
 #[test]
-fn words_and_thoughts_are_pure() {
-    for (module, path, text) in sources() {
-        if floor(&module).0 > 1 {
+fn import_against_the_layers_is_found() {
+    for (module, target, expected) in [
+        ("scheduler", "graph", true),
+        ("plan", "config", true),
+        ("state", "platform", true),
+        ("model", "config", false),
+        ("config", "plan", false),
+        ("metrics", "graph", false),
+        ("graph", "scheduler", false),
+        ("scheduler", "app", false),
+        ("http", "graph", false),
+        ("graph", "metrics", false),
+    ] {
+        assert_eq!(
+            may_import(module, target),
+            expected,
+            "{module} imports {target}"
+        );
+    }
+    let text = "use crate::model::Row;\nfn f(level: crate::config::Level) {}\n";
+    assert_eq!(imported_modules(text), ["model", "config"]);
+}
+
+#[test]
+fn architecture_lists_all_modules_and_layers() {
+    let text = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    let (_, section) = text
+        .split_once("\n## Layers and modules\n")
+        .expect("section \"Layers and modules\"");
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| "));
+    let documented: Vec<(&str, &str)> = rows
+        .map(|row| row.split(" | "))
+        .filter_map(|mut cells| Some((cells.next()?, cells.next()?)))
+        .filter(|(_, module)| module.starts_with('`'))
+        .collect();
+    let modules = LAYERS
+        .iter()
+        .flat_map(|layer| layer.modules.iter().map(|module| (layer.name, *module)));
+    let expected: Vec<(&str, String)> = modules
+        .map(|(layer, module)| {
+            let is_folder =
+                fs::metadata(format!("src/{module}")).is_ok_and(|metadata| metadata.is_dir());
+            (
+                layer,
+                if is_folder {
+                    format!("`{module}/`")
+                } else {
+                    format!("`{module}`")
+                },
+            )
+        })
+        .collect();
+    let documented: Vec<(&str, String)> = documented
+        .into_iter()
+        .map(|(layer, module)| (layer, module.to_owned()))
+        .collect();
+    assert_eq!(documented, expected, "left: ARCHITECTURE.md; right: LAYERS");
+}
+
+#[test]
+fn domain_and_model_do_no_io() {
+    let pure_layers = LAYERS
+        .iter()
+        .position(|layer| layer.name == DOMAIN)
+        .unwrap();
+    for SourceFile { path, module, text } in sources() {
+        if position(&module).0 < pure_layers {
             continue;
         }
-        for word in [
-            "tokio",
-            "hyper",
-            "reqwest",
-            "SystemTime",
-            "Instant::now",
-            "Timestamp::now",
-            "std::env",
-            "std::fs",
-        ] {
-            let code = text
+        for word in IMPURE {
+            let mut code = text
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"));
-            let used = code.into_iter().find(|line| line.contains(word));
-            assert_eq!(used, None, "{}", path.display());
+            let usage = code.find(|line| line.contains(word));
+            assert_eq!(usage, None, "{path} should not use {word}");
         }
     }
 }
 
 #[test]
-fn only_the_crank_reads_the_wall_clock() {
-    let reads = |text: &str| {
+fn only_the_clock_module_reads_the_wall_clock() {
+    let reads_clock = |text: &str| {
         ["Timestamp::now", "SystemTime::now", "Zoned::now"]
             .iter()
-            .any(|word| text.contains(word))
+            .any(|call| text.contains(call))
     };
-    let readers = sources().into_iter().filter(|(_, _, text)| reads(text));
-    let readers: Vec<PathBuf> = readers.map(|(_, path, _)| path).collect();
-    assert_eq!(readers, [PathBuf::from("src/poll/clock.rs")]);
+    let readers = sources().into_iter().filter(|file| reads_clock(&file.text));
+    let readers: Vec<String> = readers.map(|file| file.path).collect();
+    assert_eq!(readers, ["src/platform/clock.rs"]);
 }
 
-/// The table of every metric, made from the catalog.
-fn table() -> String {
+/// The template engine escapes everything else.
+#[test]
+fn only_the_style_sheet_is_unescaped_markup() {
+    let is_unescaped = |line: &&str| line.contains("PreEscaped(") || line.contains("Render for");
+    let unescaped: Vec<String> = sources()
+        .iter()
+        .flat_map(|file| file.text.lines().filter(is_unescaped))
+        .map(|line| line.trim().to_owned())
+        .collect();
+    assert_eq!(unescaped, ["style { (PreEscaped(STYLE)) }"]);
+}
+
+/// Returns the Markdown table of all metrics, generated from the catalog.
+fn metrics_table() -> String {
     let mut lines = vec![
         "| metric | type | labels | |".to_owned(),
         "|---|---|---|---|".to_owned(),
     ];
-    let mut line = |name: &str, kind: &str, labels: &[&str], help: &str| {
+    let mut push = |name: &str, kind: &str, labels: &[&str], help: &str| {
         let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
         let help = help.replace('|', "\\|");
         lines.push(format!(
@@ -157,43 +270,105 @@ fn table() -> String {
     };
     for family in FAMILIES
         .iter()
-        .filter(|family| !matches!(family.of, Of::Extras))
+        .filter(|family| !matches!(family.source, SampleSource::Extras))
     {
-        let name = format!("{PREFIX}{}", family.name);
-        line(&name, "gauge", family.labels, family.help);
+        push(
+            &format!("{PREFIX}{}", family.name),
+            "gauge",
+            family.labels,
+            family.help,
+        );
     }
-    for own in own_families::ALL {
-        let kind = format!("{:?}", own.kind).to_lowercase();
-        line(own.name, &kind, own.labels, own.help);
+    for family in self_metric_families::ALL {
+        let kind = format!("{:?}", family.kind).to_lowercase();
+        push(family.name, &kind, family.labels, family.help);
     }
     lines.join("\n")
 }
 
 #[test]
-fn the_documents_list_every_metric() {
-    const PATH: &str = "docs/metrics.md";
-    const BEGIN: &str =
-        "<!-- metrics: made from the catalog, UPDATE_DOCS=1 cargo test makes it anew -->\n";
-    const END: &str = "\n<!-- end of metrics -->";
-    let text = fs::read_to_string(PATH).unwrap();
-    let (before, rest) = text.split_once(BEGIN).unwrap();
-    let (found, after) = rest.split_once(END).unwrap();
+fn metrics_document_lists_all_metrics() {
+    let text = fs::read_to_string(METRICS_DOCUMENT).unwrap();
+    let (before, rest) = text
+        .split_once(METRICS_BEGIN)
+        .expect("the marker before the table");
+    let (documented, after) = rest
+        .split_once(METRICS_END)
+        .expect("the marker after the table");
+    let expected = metrics_table();
     if env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(PATH, format!("{before}{BEGIN}{}{END}{after}", table())).unwrap();
+        fs::write(
+            METRICS_DOCUMENT,
+            format!("{before}{METRICS_BEGIN}{expected}{METRICS_END}{after}"),
+        )
+        .unwrap();
         return;
     }
-    assert_eq!(found, table(), "UPDATE_DOCS=1 cargo test writes it");
+    assert_eq!(
+        documented, expected,
+        "`UPDATE_DOCS=1 cargo test` generates the table"
+    );
+}
+
+/// Families that are always present.
+const ALWAYS_PRESENT: [&str; 21] = [
+    "exporter_build_info",
+    "exporter_polls_total",
+    "exporter_poll_failures_total",
+    "exporter_polls_skipped_total",
+    "exporter_poll_interval_seconds",
+    "exporter_api_request_duration_seconds",
+    "exporter_invalid_values_total",
+    "exporter_invalid_rows_total",
+    "exporter_config_last_reload_successful",
+    "exporter_config_last_reload_success_timestamp_seconds",
+    "exporter_config_files_refused",
+    "exporter_http_connections",
+    "exporter_http_auth_failures_total",
+    "exporter_tls_handshake_failures_total",
+    "exporter_shard_info",
+    "exporter_discovery_interval_seconds",
+    "exporter_sources",
+    "exporter_sources_configured",
+    "exporter_settle_after_seconds",
+    "exporter_page_series",
+    "exporter_page_bytes",
+];
+
+#[test]
+fn metrics_document_states_when_each_metric_is_absent() {
+    let text = fs::read_to_string(METRICS_DOCUMENT).unwrap();
+    let (_, section) = text.split_once("### When a metric is absent").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let named: BTreeSet<&str> = section.split('`').skip(1).step_by(2).collect();
+    let families = FAMILIES
+        .iter()
+        .filter(|family| !matches!(family.source, SampleSource::Extras))
+        .map(|family| family.name);
+    let self_metrics = self_metric_families::ALL
+        .iter()
+        .map(|family| family.name.strip_prefix(PREFIX).unwrap_or(family.name));
+    for name in families.chain(self_metrics) {
+        assert!(
+            named.contains(name) || ALWAYS_PRESENT.contains(&name),
+            "{METRICS_DOCUMENT} should state when {name} is absent, or ALWAYS_PRESENT name it"
+        );
+    }
 }
 
 #[test]
-fn no_metric_is_listed_twice() {
-    let table = table();
+fn metric_names_are_unique() {
+    let table = metrics_table();
     let names: Vec<&str> = table
         .lines()
         .skip(2)
         .filter_map(|line| line.split('`').nth(1))
         .collect();
     let distinct: BTreeSet<&&str> = names.iter().collect();
-    assert_eq!(names.len(), distinct.len());
-    assert!(names.len() > 45, "{}", names.len());
+    assert_eq!(
+        names.len(),
+        distinct.len(),
+        "a metric is in the catalog twice: {names:?}"
+    );
+    assert!(names.len() > 45, "only {} metrics were found", names.len());
 }

@@ -1,9 +1,9 @@
-//! What Prometheus sees: the page as a whole, its format, and how it is served.
+//! The metrics page as Prometheus scrapes it: content, format, and HTTP behaviour.
 
 use std::collections::BTreeSet;
 
-use marketing_messages_exporter::exposition::catalog::own_families;
-use marketing_messages_exporter::simulator::World;
+use graph_simulator::World;
+use marketing_messages_exporter::metrics::catalog::self_metric_families;
 
 use crate::harness::{Api, wait_until};
 use crate::page::{Family, Page};
@@ -16,11 +16,11 @@ businesses:
   - name: acme
     access_token_env: EVERYONE
     labels: { team: growth }
-    thresholds: [{ window: today, max_spend: 500, min_roas: 2.5, from_spend: 20 }]
+    thresholds: [{ window: today, max_spend: 500, min_roas: 2.5, applies_above_spend: 20 }]
     ad_accounts: [{ id: act_10150000000009001 }]
 ";
 
-/// One campaign as others, one whose ad sets mix attribution settings, one without a pixel.
+/// An ordinary campaign, one with mixed attribution settings, and one without conversions.
 const CAMPAIGNS: &str = "
 windows:
   - { name: today, date_preset: today }
@@ -37,38 +37,41 @@ async fn account() -> Api {
     Api::start(World::with_campaigns(2, 1)).await
 }
 
-/// The campaign page, without what differs from run to run.
+/// Returns the campaign page without values that differ from run to run.
 fn golden(page: &Page) -> String {
-    let own: Vec<&str> = own_families::ALL.iter().map(|own| own.name).collect();
+    let self_metrics: Vec<&str> = self_metric_families::ALL
+        .iter()
+        .map(|family| family.name)
+        .collect();
     page.without(|family| {
         let name = family.name.as_str();
-        let times = name.ends_with("timestamp_seconds") && !name.contains("_window_");
-        times
+        let is_time = name.ends_with("timestamp_seconds") && !name.contains("_window_");
+        is_time
             || name.ends_with("_duration_seconds")
             || name.starts_with("process_")
-            || own.contains(&name)
+            || self_metrics.contains(&name)
     })
 }
 
 #[tokio::test]
-async fn an_ad_account_makes_this_page() {
+async fn ad_account_page_matches_golden_page() {
     let api = account().await;
-    let page = api.exporter(ACCOUNT).await.page_up().await;
+    let page = api.exporter(ACCOUNT).await.page_all_up().await;
     insta::assert_snapshot!(golden(&page));
 }
 
 #[tokio::test]
-async fn campaigns_make_this_page() {
+async fn campaigns_page_matches_golden_page() {
     let api = Api::demo().await;
-    let page = api.exporter(CAMPAIGNS).await.page_up().await;
+    let page = api.exporter(CAMPAIGNS).await.page_all_up().await;
     insta::assert_snapshot!(golden(&page));
 }
 
 #[tokio::test]
-async fn every_page_keeps_the_rules_of_good_metrics() {
+async fn page_follows_metric_naming_conventions() {
     let api = Api::demo().await;
     let config = include_str!("../../src/commands/demo.yaml").replace("env: DEMO", "env: EVERYONE");
-    let page = api.exporter(&config).await.page_up().await;
+    let page = api.exporter(&config).await.page_all_up().await;
     let mut helps = BTreeSet::new();
     for family in &page.families {
         let Family {
@@ -79,10 +82,13 @@ async fn every_page_keeps_the_rules_of_good_metrics() {
             "{name}"
         );
         assert!(help.len() > 15, "{name}: {help}");
-        assert!(helps.insert(help), "{name}: {help:?} is another one's help");
+        assert!(
+            helps.insert(help),
+            "{name}: HELP should be unique: {help:?}"
+        );
         assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
-        for ending in ["_count", "_sum", "_bucket", "_percent", "_ms"] {
-            assert!(!name.ends_with(ending), "{name}");
+        for suffix in ["_count", "_sum", "_bucket", "_percent", "_ms"] {
+            assert!(!name.ends_with(suffix), "{name}");
         }
         for sample in &family.samples {
             assert!(sample.value().is_finite() || kind == "histogram", "{name}");
@@ -93,102 +99,116 @@ async fn every_page_keeps_the_rules_of_good_metrics() {
                 assert_eq!(sample.number, "1", "{name}");
             }
         }
-        // Each of the demo's businesses has the same label of its own.
-        let labels = |at: usize| {
-            let labels = family.samples[at].labels.iter();
+        // All businesses of the demo have the same configured labels.
+        let label_names = |sample_idx: usize| {
+            let labels = family.samples[sample_idx].labels.iter();
             labels.map(|(name, _)| name).collect::<Vec<_>>()
         };
-        let same = |at| labels(at) == labels(0);
+        let has_same_labels = |sample_idx| label_names(sample_idx) == label_names(0);
         assert!(
-            kind == "histogram" || (1..family.samples.len()).all(same),
-            "{name}"
+            kind == "histogram" || (1..family.samples.len()).all(has_same_labels),
+            "all samples of {name} should have the same label names"
         );
     }
     assert!(page.families.len() > 40, "{}", page.families.len());
 }
 
 #[tokio::test]
-async fn the_page_is_served_plain_and_as_one_gzip_member() {
+async fn page_is_served_plain_and_as_one_gzip_member() {
     let api = account().await;
     let exporter = api.exporter(ACCOUNT).await;
-    exporter.page_up().await;
+    exporter.page_all_up().await;
     let plain = exporter.get("/metrics").await;
     let gzip = exporter
-        .ask("GET", "/metrics", "Accept-Encoding: gzip\r\n")
+        .request("GET", "/metrics", "Accept-Encoding: gzip\r\n")
         .await;
-    for answer in [&plain, &gzip] {
-        assert_eq!(answer.status, 200);
+    for response in [&plain, &gzip] {
+        assert_eq!(response.status, 200);
         assert_eq!(
-            answer.header("content-type"),
+            response.header("content-type"),
             Some("text/plain; version=0.0.4; charset=utf-8")
         );
-        assert_eq!(answer.header("vary"), Some("accept-encoding"));
-        let length: usize = answer.header("content-length").unwrap().parse().unwrap();
-        assert_eq!(length, answer.body.len());
+        assert_eq!(response.header("vary"), Some("accept, accept-encoding"));
+        let length: usize = response.header("content-length").unwrap().parse().unwrap();
+        assert_eq!(length, response.body.len());
     }
     assert_eq!(plain.header("content-encoding"), None);
     assert_eq!(gzip.header("content-encoding"), Some("gzip"));
-    // Of a page as small as this one, the few own metrics are a good part: they go as they are.
+    // The limit is generous: global self metrics are not compressed, and are a large part of a small page.
     assert!(
         gzip.body.len() * 2 < plain.body.len(),
-        "{} of {}",
+        "gzip should halve the size: {} of {}",
         gzip.body.len(),
         plain.body.len()
     );
-    let of_process = |family: &Family| family.name.starts_with("process_");
+    // Requests of the test itself are counted.
+    let is_process_metric = |family: &Family| {
+        let name = &family.name;
+        name.starts_with("process_") || name.contains("exporter_http_")
+    };
     let (plain, gzip) = (Page::parse(&plain.text()), Page::parse(&gzip.gunzipped()));
-    assert_eq!(plain.without(of_process), gzip.without(of_process));
+    assert_eq!(
+        plain.without(is_process_metric),
+        gzip.without(is_process_metric)
+    );
 }
 
 #[tokio::test]
-async fn two_scrapes_between_polls_are_the_same_to_the_byte() {
+async fn scrapes_between_polls_are_identical() {
     let api = account().await;
     let exporter = api.exporter(ACCOUNT).await;
-    let of_process = |family: &Family| family.name.starts_with("process_");
-    let first = exporter.page_up().await.without(of_process);
+    // Requests of the test itself are counted.
+    let is_process_metric = |family: &Family| {
+        let name = &family.name;
+        name.starts_with("process_") || name.contains("exporter_http_")
+    };
+    let first = exporter.page_all_up().await.without(is_process_metric);
     assert!(first.contains("marketing_messages_delivered{"));
-    assert_eq!(first, exporter.page().await.without(of_process));
+    assert_eq!(first, exporter.page().await.without(is_process_metric));
 }
 
 #[tokio::test]
-async fn paths_and_methods_are_answered_as_they_should() {
+async fn unknown_paths_are_404_and_other_methods_405() {
     let api = account().await;
     let exporter = api.exporter(ACCOUNT).await;
-    exporter.page_up().await;
+    exporter.page_all_up().await;
     for path in ["/", "/metrics", "/api/status", "/-/healthy", "/-/ready"] {
         let get = exporter.get(path).await;
         assert_eq!(get.status, 200, "{path}");
-        let head = exporter.ask("HEAD", path, "").await;
+        let head = exporter.request("HEAD", path, "").await;
         assert_eq!((head.status, head.body.len()), (200, 0), "HEAD {path}");
-        let named = |answer: &crate::harness::Answer| {
-            let length: i64 = answer.header("content-length").unwrap().parse().unwrap();
+        let type_and_length = |response: &crate::harness::HttpResponse| {
+            let length: i64 = response.header("content-length").unwrap().parse().unwrap();
             (
-                answer.header("content-type").map(str::to_owned),
+                response.header("content-type").map(str::to_owned),
+                // The length varies with the times in the body.
                 length / 64,
             )
         };
         if path != "/metrics" {
-            assert_eq!(named(&get), named(&head), "HEAD {path}");
+            assert_eq!(type_and_length(&get), type_and_length(&head), "HEAD {path}");
         }
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
-            let refused = exporter.ask(method, path, "Content-Length: 0\r\n").await;
-            assert_eq!(refused.status, 405, "{method} {path}");
-            assert_eq!(refused.header("allow"), Some("GET, HEAD"), "{path}");
+            let response = exporter
+                .request(method, path, "Content-Length: 0\r\n")
+                .await;
+            assert_eq!(response.status, 405, "{method} {path}");
+            assert_eq!(response.header("allow"), Some("GET, HEAD"), "{path}");
         }
     }
     for path in ["/metric", "/metrics/", "/-/", "/favicon.ico", "/%2e%2e/x"] {
         for method in ["GET", "POST"] {
-            let answer = exporter.ask(method, path, "").await;
-            assert_eq!(answer.status, 404, "{method} {path}");
+            let response = exporter.request(method, path, "").await;
+            assert_eq!(response.status, 404, "{method} {path}");
         }
     }
     assert_eq!(exporter.get("/metrics?name[]=up").await.status, 200);
 }
 
 #[tokio::test]
-async fn the_page_is_there_while_the_api_hangs() {
+async fn page_is_served_while_api_hangs() {
     let api = account().await;
-    api.break_with(&["hang"]);
+    api.inject_faults(&["hang"]);
     let exporter = api.exporter(ACCOUNT).await;
     let page = exporter.page().await;
     for window in ["today", "launch"] {
@@ -207,17 +227,20 @@ async fn the_page_is_there_while_the_api_hangs() {
     let ready = exporter.get("/-/ready").await;
     assert_eq!(ready.status, 503);
     assert!(ready.text().contains("acme act_10150000000009001"));
-    wait_until("the API is asked", || !api.simulator.requests().is_empty()).await;
+    wait_until("the API receives a request", || {
+        !api.simulator.requests().is_empty()
+    })
+    .await;
     exporter.page().await.assert_absent("delivered", &[]);
 }
 
 #[tokio::test]
-async fn readiness_comes_with_the_first_round_and_stays() {
+async fn exporter_stays_ready_after_first_round() {
     let api = account().await;
-    api.break_with(&["unavailable=503"]);
+    api.inject_faults(&["unavailable=503"]);
     let config = format!("polling: {{ interval: 200ms, stale_after: 400ms }}\n{ACCOUNT}");
     let exporter = api.exporter(&config).await;
-    // A first round that failed is a first round.
+    // A round of failed polls counts, too.
     exporter
         .page_when(|page| {
             let failed = page.value("exporter_poll_failures_total", &[("reason", "unavailable")]);
@@ -229,6 +252,6 @@ async fn readiness_comes_with_the_first_round_and_stays() {
         ready = exporter.get("/-/ready").await;
     }
     assert_eq!(ready.text(), "ready\n");
-    api.break_with(&["hang"]);
+    api.inject_faults(&["hang"]);
     assert_eq!(exporter.get("/-/ready").await.status, 200);
 }

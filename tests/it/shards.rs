@@ -1,9 +1,9 @@
-//! Replicas with the same config divide its sources between them, and nothing else.
+//! Sharding: replicas with the same config and different shards poll each source exactly once.
 
 use std::collections::BTreeSet;
 
-use marketing_messages_exporter::plan::{Shard, Subject};
-use marketing_messages_exporter::row::{AccountId, ObjectId};
+use marketing_messages_exporter::model::{AccountId, ObjectId};
+use marketing_messages_exporter::plan::{Shard, SourceKind};
 
 use crate::harness::{Api, Exporter, parse};
 use crate::page::Page;
@@ -16,8 +16,8 @@ businesses:
   - { name: hinode, access_token_env: HINODE, ad_accounts: [{ id: act_10150000000001301 }] }
 ";
 
-/// The families whose values stand still while the simulator's clock does.
-const STILL: [&str; 6] = [
+/// Families that are constant while the simulator's clock does not move.
+const CONSTANT_FAMILIES: [&str; 6] = [
     "up",
     "delivered",
     "spend",
@@ -27,68 +27,73 @@ const STILL: [&str; 6] = [
 ];
 
 fn series(page: &Page) -> BTreeSet<String> {
-    let of = |name| page.all(name, &[]).into_iter();
-    STILL
+    CONSTANT_FAMILIES
         .iter()
-        .flat_map(|name| of(name))
+        .flat_map(|name| page.all(name, &[]))
         .map(|sample| format!("{sample:?}"))
         .collect()
 }
 
 #[tokio::test]
-async fn shards_show_together_what_one_exporter_shows_and_each_source_once() {
+async fn shards_together_export_each_source_once() {
     let api = Api::demo().await;
     let config = parse(CONFIG, &api.simulator.url());
-    let whole = Exporter::start(&config).await.page_up().await;
-    let mut together = BTreeSet::new();
-    let mut sources = Vec::new();
+    let unsharded = Exporter::start(&config).await.page_all_up().await;
+    let mut all_series = BTreeSet::new();
+    let mut source_counts = Vec::new();
     for index in 0..3 {
         let shard = Shard::new(index, 3).unwrap();
         let exporter = Exporter::start_share(&config, shard).await;
-        // A share may be empty.
+        // A shard can have no sources.
         let all_up = |page: &Page| page.all("up", &[]).iter().all(|up| up.number == "1");
         let page = exporter.page_when(all_up).await;
-        let share = series(&page);
-        assert!(together.is_disjoint(&share), "shown by two shards");
-        together.extend(share);
+        let shard_series = series(&page);
+        assert!(
+            all_series.is_disjoint(&shard_series),
+            "a series should be exported by one shard only"
+        );
+        all_series.extend(shard_series);
         let labels = [("index", &*index.to_string()), ("count", "3")];
         page.assert("exporter_shard_info", &labels, "1");
         page.assert("exporter_sources_configured", &[], "4");
-        let counted = page.all("exporter_sources", &[]);
-        sources.extend(
-            counted
+        let sources = page.all("exporter_sources", &[]);
+        source_counts.extend(
+            sources
                 .iter()
                 .map(|sample| sample.number.parse::<usize>().unwrap()),
         );
-        // Nothing is said, read or asked of businesses that are all another shard's.
-        let polled: BTreeSet<&str> = counted.iter().map(|s| s.label("business")).collect();
+        // Businesses without sources in this shard have no metrics, polls or token checks.
+        let polled: BTreeSet<&str> = sources.iter().map(|s| s.label("business")).collect();
         for name in ["exporter_polls_total", "exporter_token_valid"] {
-            let told = page.all(name, &[]);
-            let told: BTreeSet<&str> = told.iter().map(|s| s.label("business")).collect();
-            assert_eq!(told, polled, "{name}");
+            let samples = page.all(name, &[]);
+            let businesses: BTreeSet<&str> = samples.iter().map(|s| s.label("business")).collect();
+            assert_eq!(businesses, polled, "{name}");
         }
     }
-    assert_eq!(sources.iter().sum::<usize>(), 4);
-    assert_eq!(together, series(&whole));
+    assert_eq!(source_counts.iter().sum::<usize>(), 4);
+    assert_eq!(all_series, series(&unsharded));
 }
 
-/// The shard that has the campaign, of so many that another one has the ad account.
-pub(crate) fn apart(account: &str, campaign: &str) -> Shard {
-    let account = Subject::AdAccount {
+/// Returns the shard that polls the campaign, with a shard count for which another one polls the ad
+/// account.
+pub(crate) fn shard_without_account(account: &str, campaign: &str) -> Shard {
+    let account = SourceKind::AdAccount {
         id: AccountId::parse(account).unwrap(),
-        only: Vec::new(),
+        campaign_allowlist: Vec::new(),
     };
-    let campaign = Subject::Campaign(ObjectId::parse(campaign).unwrap());
+    let campaign = SourceKind::Campaign(ObjectId::parse(campaign).unwrap());
     let shards = (2..100).map(|count| {
         let first = Shard::new(0, count).unwrap();
-        Shard::new(first.of(&campaign), count).unwrap()
+        Shard::new(first.owner(&campaign), count).unwrap()
     });
-    let mut apart = shards.filter(|shard| !shard.has(&account));
-    apart.next().expect("a number of shards that divides them")
+    let mut separating = shards.filter(|shard| !shard.contains(&account));
+    separating
+        .next()
+        .expect("a shard count should separate campaign and ad account")
 }
 
 #[tokio::test]
-async fn campaign_source_gives_way_to_an_ad_account_that_another_shard_polls() {
+async fn campaign_of_account_in_another_shard_is_duplicate() {
     let api = Api::demo().await;
     let business = |account: &str| {
         format!(
@@ -101,14 +106,14 @@ businesses:
 "
         )
     };
-    let shard = apart("10150000000001101", "120210000000011000");
-    for (account, shown) in [
+    let shard = shard_without_account("10150000000001101", "120210000000011000");
+    for (account, is_exported) in [
         ("{ id: act_10150000000001101 }", false),
         (
             "{ id: act_10150000000001101, campaigns: [\"120210000000011000\"] }",
             false,
         ),
-        // Somebody else's account, or other campaigns of the same: nobody else shows this one.
+        // Other campaigns of the ad account, or another ad account: no other source covers it.
         (
             "{ id: act_10150000000001101, campaigns: [\"120210000000012000\"] }",
             true,
@@ -116,18 +121,26 @@ businesses:
         ("{ id: act_10150000000001102 }", true),
     ] {
         let config = parse(&business(account), &api.simulator.url());
-        let page = Exporter::start_share(&config, shard).await.page_up().await;
+        let page = Exporter::start_share(&config, shard)
+            .await
+            .page_when(|page| {
+                let discovered = page.all("exporter_discovery_last_success_timestamp_seconds", &[]);
+                // A duplicate is not polled.
+                let up = page.all("up", &[]);
+                !discovered.is_empty() && up.iter().all(|sample| sample.number == "1")
+            })
+            .await;
         let rows = page.all("delivered", &[("campaign_id", "120210000000011000")]);
-        assert_eq!(!rows.is_empty(), shown, "{account}");
+        assert_eq!(!rows.is_empty(), is_exported, "{account}");
     }
 }
 
 #[tokio::test]
-async fn share_that_there_is_not_is_refused() {
-    for (flags, says) in [
+async fn shard_out_of_range_is_refused() {
+    for (flags, expected) in [
         (
             &["--shard.index=3", "--shard.count=3"][..],
-            "indexes go from 0 to N - 1",
+            "expected 0 to N - 1",
         ),
         (&["--shard.count=0"], "N from 1 to 1000"),
         (&["--shard.index=1"], "--shard.count=1"),
@@ -136,7 +149,7 @@ async fn share_that_there_is_not_is_refused() {
             let program = Program::start(BUSINESS, &[command, flags].concat());
             let (status, out, log) = program.end().await;
             assert_eq!((status, out.as_str()), (Some(2), ""), "{log:?}");
-            assert!(log.concat().contains(says), "{log:?}");
+            assert!(log.concat().contains(expected), "{log:?}");
         }
     }
 }

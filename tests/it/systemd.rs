@@ -1,5 +1,5 @@
-//! Sockets that somebody else opened, and what a service manager hears: the real program, with
-//! real descriptors and a real socket of notifications.
+//! Socket activation and service notifications: the real binary with passed file descriptors and a
+//! notification socket.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_marketing-messages-exporter");
 
-/// The longest that something may take; machines can be busy.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit that only ends a hang; busy machines are slow.
+const HANG_GUARD: Duration = Duration::from_secs(20);
 
 const CONFIG: &str = "\
 graph: { url: 'http://127.0.0.1:9' }
 businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]
 ";
 
-/// A folder with a config, gone when the test is.
-struct Folder(PathBuf);
+/// A temporary directory with a config, removed when dropped.
+struct TempDir(PathBuf);
 
-impl Folder {
+impl TempDir {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -35,16 +35,16 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TempDir {
     fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Ends with the test.
-struct Running(Child);
+/// A process that is killed when dropped.
+struct Process(Child);
 
-impl Running {
+impl Process {
     fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.0.id());
         assert!(
@@ -56,136 +56,155 @@ impl Running {
         );
     }
 
-    fn ended(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits for the end of the process and returns its exit status.
+    fn wait(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + HANG_GUARD;
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(Instant::now() < deadline, "it does not end");
+            assert!(Instant::now() < deadline, "process should exit");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-impl Drop for Running {
+impl Drop for Process {
     fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
-/// The program in that folder, with descriptor 3 as systemd would hand it over.
-fn with_descriptor(folder: &Folder, descriptor: OwnedFd, name: &str) -> Command {
-    // A shell moves it to its place and says whose it is.
+/// Returns a command that passes `fd` to the exporter as systemd does, with a `FileDescriptorName=`.
+fn with_socket(dir: &TempDir, fd: OwnedFd, name: &str) -> Command {
+    // The shell moves standard input to descriptor 3, and sets LISTEN_PID to the process id that
+    // exec keeps.
     let script =
         "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" --web.systemd-socket";
     let mut command = Command::new("sh");
     command.args(["-c", script, BINARY]);
-    command.current_dir(&folder.0).env("T", "token");
-    command.env("LISTEN_FDNAMES", name).stdin(descriptor);
+    command.current_dir(&dir.0).env("T", "token");
+    command.env("LISTEN_FDNAMES", name).stdin(fd);
     command
 }
 
-fn answer(address: SocketAddr) -> String {
+/// Requests `/-/healthy` and returns the whole response.
+fn request_healthy(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(HANG_GUARD)).unwrap();
     stream
         .write_all(b"GET /-/healthy HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
 }
 
-fn refused(output: &Output) -> String {
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    told
+/// Returns standard error of a process that should have exited with status 2.
+fn refused_stderr(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    stderr
 }
 
 #[test]
-fn it_serves_on_a_socket_that_was_handed_over() {
+fn passed_socket_is_served() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
-        let folder = Folder::new();
+        let dir = TempDir::new();
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
-        let mut command = with_descriptor(&folder, listener.into(), "metrics");
-        let log = fs::File::create(folder.0.join("log")).unwrap();
-        let mut running = Running(command.stderr(log).spawn().unwrap());
+        let mut command = with_socket(&dir, listener.into(), "metrics");
+        let log = fs::File::create(dir.0.join("log")).unwrap();
+        let mut exporter = Process(command.stderr(log).spawn().unwrap());
+        // Closes this process's copy of the socket.
         drop(command);
-        // The socket listens already: who asks too early waits.
-        assert!(answer(address).starts_with("HTTP/1.1 200"), "{address}");
-        running.signal("TERM");
-        assert_eq!(running.ended(), Some(0));
-        let log = fs::read_to_string(folder.0.join("log")).unwrap();
+        // The kernel queues connections until the exporter accepts them.
+        let response = request_healthy(address);
+        assert!(
+            response.starts_with("HTTP/1.1 200"),
+            "{address}: {response}"
+        );
+        exporter.signal("TERM");
+        assert_eq!(exporter.wait(), Some(0));
+        let log = fs::read_to_string(dir.0.join("log")).unwrap();
         assert_eq!(log.matches("listening").count(), 1, "{log}");
-        assert!(TcpStream::connect(address).is_err(), "somebody listens yet");
+        assert!(
+            TcpStream::connect(address).is_err(),
+            "{address} should be closed after the exit"
+        );
     }
 }
 
 #[test]
-fn a_descriptor_that_cannot_be_listened_on_is_refused_by_its_name() {
-    let folder = Folder::new();
-    let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let output = with_descriptor(&folder, datagrams.into(), "metrics").output();
-    let told = refused(&output.unwrap());
-    let wanted = "--web.systemd-socket: fd 3 is not a valid tcp socket (metrics); name an IP";
-    assert!(told.contains(wanted), "{told}");
+fn unusable_socket_is_refused_with_its_name() {
+    let dir = TempDir::new();
+    let udp_socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let output = with_socket(&dir, udp_socket.into(), "metrics").output();
+    let stderr = refused_stderr(&output.unwrap());
+    let expected =
+        "--web.systemd-socket: fd 3 is not a valid tcp socket (metrics); set ListenStream= to";
+    assert!(stderr.contains(expected), "{stderr}");
 
-    let file = fs::File::open(folder.0.join("config.yaml")).unwrap();
-    let told = refused(&with_descriptor(&folder, file.into(), "").output().unwrap());
-    assert!(told.contains("fd 3 is not a socket; "), "{told}");
+    let file = fs::File::open(dir.0.join("config.yaml")).unwrap();
+    let stderr = refused_stderr(&with_socket(&dir, file.into(), "").output().unwrap());
+    assert!(stderr.contains("fd 3 is not a socket; "), "{stderr}");
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let connection = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let told = refused(
-        &with_descriptor(&folder, connection.into(), "connection")
+    let stderr = refused_stderr(
+        &with_socket(&dir, connection.into(), "connection")
             .output()
             .unwrap(),
     );
-    assert!(told.contains("fd 3 (connection) is a connection"), "{told}");
+    let expected = "expected a listening socket, found a connection as fd 3 (connection); ";
+    assert!(stderr.contains(expected), "{stderr}");
 }
 
 #[test]
-fn the_flag_without_a_socket_is_refused() {
-    let folder = Folder::new();
+fn systemd_flag_without_socket_is_refused() {
+    let dir = TempDir::new();
     for (pid, count) in [("", ""), ("1", "1")] {
         let mut command = Command::new(BINARY);
-        command.arg("--web.systemd-socket").current_dir(&folder.0);
+        command.arg("--web.systemd-socket").current_dir(&dir.0);
         if !pid.is_empty() {
-            // Meant for another process.
+            // The sockets of another process.
             command.env("LISTEN_PID", pid).env("LISTEN_FDS", count);
         }
-        let told = refused(&command.output().unwrap());
-        assert!(told.contains("no socket was handed over; "), "{told}");
+        let stderr = refused_stderr(&command.output().unwrap());
+        let expected = "expected a socket from the service manager, found none; ";
+        assert!(stderr.contains(expected), "{stderr}");
     }
 }
 
 #[test]
-fn a_service_manager_hears_that_it_is_ready_alive_reloading_and_stopping() {
-    let folder = Folder::new();
-    let path = folder.0.join("notify");
-    let hears = UnixDatagram::bind(&path).unwrap();
-    hears.set_read_timeout(Some(PATIENCE)).unwrap();
-    let hear = |wanted: &str| {
-        let mut seen = Vec::new();
-        let deadline = Instant::now() + PATIENCE;
+fn notifications_cover_the_life_cycle() {
+    let dir = TempDir::new();
+    let path = dir.0.join("notify");
+    let notify_socket = UnixDatagram::bind(&path).unwrap();
+    notify_socket.set_read_timeout(Some(HANG_GUARD)).unwrap();
+    // Receives notifications until one has this line.
+    let receive = |expected: &str| {
+        let mut others = Vec::new();
+        let deadline = Instant::now() + HANG_GUARD;
         loop {
             let mut bytes = [0; 512];
-            let length = hears.recv(&mut bytes).expect("a notification in time");
+            let length = notify_socket.recv(&mut bytes).unwrap();
             let text = String::from_utf8(bytes[..length].to_vec()).unwrap();
-            if text.lines().any(|line| line == wanted) {
+            if text.lines().any(|line| line == expected) {
                 return text;
             }
-            seen.push(text);
-            assert!(Instant::now() < deadline, "no {wanted} in {seen:?}");
+            others.push(text);
+            assert!(
+                Instant::now() < deadline,
+                "{expected} should be sent: {others:?}"
+            );
         }
     };
-    let mut running = Running(
+    let mut exporter = Process(
         Command::new(BINARY)
             .arg("--web.listen-address=127.0.0.1:0")
-            .current_dir(&folder.0)
+            .current_dir(&dir.0)
             .env("T", "token")
             .env("NOTIFY_SOCKET", &path)
             .env("WATCHDOG_USEC", "8000000")
@@ -193,17 +212,17 @@ fn a_service_manager_hears_that_it_is_ready_alive_reloading_and_stopping() {
             .spawn()
             .unwrap(),
     );
-    assert!(hear("READY=1").contains("STATUS=serving\n"));
-    hear("WATCHDOG=1");
-    hear("WATCHDOG=1");
-    running.signal("HUP");
-    assert!(hear("RELOADING=1").contains("MONOTONIC_USEC="));
-    assert!(hear("READY=1").contains("STATUS=serving\n"));
-    fs::write(folder.0.join("config.yaml"), "nonsense: 1\n").unwrap();
-    running.signal("HUP");
-    hear("RELOADING=1");
-    assert!(hear("READY=1").contains("refused"));
-    running.signal("TERM");
-    hear("STOPPING=1");
-    assert_eq!(running.ended(), Some(0));
+    assert!(receive("READY=1").contains("STATUS=serving\n"));
+    receive("WATCHDOG=1");
+    receive("WATCHDOG=1");
+    exporter.signal("HUP");
+    assert!(receive("RELOADING=1").contains("MONOTONIC_USEC="));
+    assert!(receive("READY=1").contains("STATUS=serving\n"));
+    fs::write(dir.0.join("config.yaml"), "nonsense: 1\n").unwrap();
+    exporter.signal("HUP");
+    receive("RELOADING=1");
+    assert!(receive("READY=1").contains("reload failed"));
+    exporter.signal("TERM");
+    receive("STOPPING=1");
+    assert_eq!(exporter.wait(), Some(0));
 }

@@ -1,48 +1,43 @@
-//! Our own writer of the text format, judged by the `prometheus` crate's; and names and numbers,
-//! which come out as they went in.
+//! The text format: the output is compared with that of the `prometheus` crate, and names and
+//! numbers are written unaltered.
 
 use std::sync::Arc;
 
 use marketing_messages_exporter::config::ZeroFill;
-use marketing_messages_exporter::decimal;
-use marketing_messages_exporter::row::{Figure, Figures, Row, Scalar};
-use marketing_messages_exporter::snapshot::{Heard, Polled};
+use marketing_messages_exporter::model::{InsightField, Row, RowValue, RowValues, parse_decimal};
+use marketing_messages_exporter::snapshot::{PollResult, QueryResult};
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
-use crate::known::{RANGE, identity, listing, now, text, unknown};
 use crate::page::Page;
+use crate::snapshot_builder::{RANGE, dimensions, empty_snapshot, inventory, now, page_text};
 
-/// The page of campaigns of these names, all of whose numbers are those.
+/// Page of campaigns, given as a name and the value of all fields.
 fn page(campaigns: &[(String, f64)]) -> String {
-    let listed = campaigns.iter().enumerate();
-    let listed = listed.map(|(place, (name, _))| (place.to_string(), name.as_str(), true));
-    let rows = campaigns
-        .iter()
-        .enumerate()
-        .map(|(place, (name, number))| Row {
-            identity: Arc::new(identity(&place.to_string(), name)),
-            start: RANGE.0,
-            stop: RANGE.1,
-            has_actions: false,
-            mixed_attribution: false,
-            figures: Figures::pack(&[Figure::Given(*number); Scalar::ALL.len()]),
-        });
-    let polled = Polled {
-        listing: Some(Arc::new(listing(listed))),
-        delivery: Heard {
+    let in_inventory = campaigns.iter().enumerate();
+    let in_inventory = in_inventory.map(|(id, (name, _))| (id.to_string(), name.as_str(), true));
+    let rows = campaigns.iter().enumerate().map(|(id, (name, value))| Row {
+        dimensions: Arc::new(dimensions(&id.to_string(), name)),
+        start: RANGE.0,
+        stop: RANGE.1,
+        mixed_attribution: false,
+        values: RowValues::pack(&[RowValue::Present(*value); InsightField::ALL.len()]),
+    });
+    let poll = PollResult {
+        inventory: Some(Arc::new(inventory(in_inventory))),
+        delivery: QueryResult {
             rows: Some(rows.collect()),
-            ..Heard::default()
+            ..QueryResult::default()
         },
-        ..Polled::begun(0, now())
+        ..PollResult::empty(0, now())
     };
-    let snapshot = unknown(ZeroFill::Active, false);
-    text(&snapshot.replace(0, snapshot.sources[0].advance(polled)))
+    let snapshot = empty_snapshot(ZeroFill::Active, false);
+    page_text(&snapshot.with_source(0, snapshot.sources[0].apply(poll)))
 }
 
-/// The same page, written by the crate that most Rust exporters use.
-fn judged(page: &Page) -> String {
+/// The same page, written by the `prometheus` crate, which most Rust exporters use.
+fn written_by_prometheus_crate(page: &Page) -> String {
     let families = page.families.iter().map(|family| {
         let samples = family.samples.iter().map(|sample| {
             let mut metric = Metric::default();
@@ -58,12 +53,12 @@ fn judged(page: &Page) -> String {
             metric.set_gauge(gauge);
             metric
         });
-        let mut judged = MetricFamily::default();
-        judged.set_name(family.name.clone());
-        judged.set_help(family.help.clone());
-        judged.set_field_type(MetricType::GAUGE);
-        judged.set_metric(samples.collect());
-        judged
+        let mut written = MetricFamily::default();
+        written.set_name(family.name.clone());
+        written.set_help(family.help.clone());
+        written.set_field_type(MetricType::GAUGE);
+        written.set_metric(samples.collect());
+        written
     });
     let mut text = Vec::new();
     let families: Vec<MetricFamily> = families.collect();
@@ -71,7 +66,7 @@ fn judged(page: &Page) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// What people call campaigns, and what nobody should.
+/// Campaign names: arbitrary text, special characters of the format, and printable characters.
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), "[\"\\\\\n\r\t{},= #]{0,8}", "\\PC{0,12}"]
 }
@@ -87,23 +82,23 @@ fn number() -> impl Strategy<Value = f64> {
 
 proptest! {
     #[test]
-    fn the_page_is_what_the_prometheus_crate_writes(
+    fn page_equals_output_of_prometheus_crate(
         campaigns in proptest::collection::vec((name(), number()), 0..4),
     ) {
-        let written = page(&campaigns);
-        let page = Page::parse(&written);
-        // The one range in which the two may differ in letters.
-        let judgeable = |value: f64| value == 0.0 || (1e-6..1e15).contains(&value);
-        prop_assert!(page.samples().all(|sample| judgeable(sample.value())));
-        prop_assert_eq!(judged(&page), written);
+        let text = page(&campaigns);
+        let page = Page::parse(&text);
+        // Outside of this range, the notation of equal numbers can differ.
+        let is_comparable = |value: f64| value == 0.0 || (1e-6..1e15).contains(&value);
+        prop_assert!(page.samples().all(|sample| is_comparable(sample.value())));
+        prop_assert_eq!(written_by_prometheus_crate(&page), text);
     }
 
     #[test]
-    fn any_name_survives(name in name()) {
+    fn name_is_exported_unaltered(name in name()) {
         let page = Page::parse(&page(&[(name.clone(), 1.0)]));
         for metric in ["delivered", "spend", "campaign_daily_budget"] {
-            let found = page.find(metric, &[]).unwrap();
-            prop_assert_eq!(found.label("campaign_name"), name.as_str());
+            let sample = page.find(metric, &[]).unwrap();
+            prop_assert_eq!(sample.label("campaign_name"), name.as_str());
         }
         let info = page.find("campaign_info", &[]).unwrap();
         for label in ["campaign_name", "status", "objective"] {
@@ -112,11 +107,11 @@ proptest! {
     }
 
     #[test]
-    fn a_number_is_written_as_the_api_wrote_it(whole in 0_u64..1_000_000_000, micros in 0_u32..1_000_000) {
-        // What the API writes: up to six decimals, no zeros at the end.
-        let long = format!("{whole}.{micros:06}");
-        let api = long.trim_end_matches('0').trim_end_matches('.');
-        let page = Page::parse(&page(&[("n".to_owned(), decimal::parse(api, 0).unwrap())]));
-        prop_assert_eq!(&page.find("cost_per_delivered", &[]).unwrap().number, api);
+    fn number_has_notation_of_api(whole in 0_u64..1_000_000_000, micros in 0_u32..1_000_000) {
+        // The API sends up to six decimals, without trailing zeros.
+        let text = format!("{whole}.{micros:06}");
+        let text = text.trim_end_matches('0').trim_end_matches('.');
+        let page = Page::parse(&page(&[("n".to_owned(), parse_decimal(text, 0).unwrap())]));
+        prop_assert_eq!(&page.find("cost_per_delivered", &[]).unwrap().number, text);
     }
 }

@@ -1,57 +1,62 @@
-//! What is left to ask of a source, and what follows from an error: a pause, or an end.
+//! Remaining work of a source, and the reaction to an error: retry with exponential backoff, wait for a quota, or abort
+//! the source or the business.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::work::{Work, lock};
-use crate::app::Asker;
-use crate::config::Business;
-use crate::fault::Reason;
-use crate::graph::{Class, Error, Lessons};
-use crate::plan::{Days, PAGE_SIZE, Question, Subject};
+use super::run::{BackfillRun, lock};
+use crate::app::ApiCaller;
+use crate::config::BusinessConfig;
+use crate::graph::{ApiError, ErrorKind, QueryAdaptation};
+use crate::model::ErrorReason;
+use crate::plan::{DayRange, QueryKind, ROWS_PER_PAGE, SourceKind};
 
-/// Outages and nonsense in a row after which a source is left as it is: a few minutes of them.
-const MOST_FAILURES: u32 = 5;
+/// Consecutive transient errors (outages, invalid responses) after which a source is aborted: a few minutes.
+const MAX_FAILURES: u32 = 5;
 
-/// Pauses for a quota in a row, without an answer in between: some three hours of them.
-const MOST_HOLDS: u32 = 12;
+/// Consecutive quota pauses without a successful query after which a source is aborted: about three hours.
+const MAX_PAUSES: u32 = 12;
 
-/// Refusals in a row: whoever is told no about three stretches of days will be told so about all.
-const MOST_REFUSALS: u32 = 3;
+/// Consecutive rejected queries after which a source is aborted. If the API rejects three ranges of days, it probably
+/// rejects all.
+const MAX_REJECTIONS: u32 = 3;
 
-/// The pause after the first failure; each further one doubles it.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// Delay after the first transient error; doubled after each further one, up to `polling.backoff_max`.
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(2);
 
-/// What is left to ask of a source.
-pub(super) struct Job {
-    pub(super) place: usize,
-    /// Of each question the days to ask about, the oldest first.
-    pub(super) gaps: Vec<(Question, VecDeque<Days>)>,
-    /// How many days one question asks about; 0 until that is known.
-    pub(super) days: usize,
-    pub(super) lessons: Lessons,
+/// Remaining work of a source.
+pub(super) struct SourceJob {
+    pub(super) source_idx: usize,
+    /// Days to fetch for each query kind, oldest first.
+    pub(super) gaps: Vec<(QueryKind, VecDeque<DayRange>)>,
+    /// Maximum number of days per query; 0 until it has been computed from the inventory.
+    pub(super) days_per_query: usize,
+    pub(super) adaptation: QueryAdaptation,
     pub(super) not_before: Option<Instant>,
+    /// Consecutive transient errors.
     pub(super) failures: u32,
-    pub(super) holds: u32,
-    pub(super) refusals: u32,
+    /// Consecutive quota pauses.
+    pub(super) pauses: u32,
+    /// Consecutive rejected queries.
+    pub(super) rejections: u32,
 }
 
-impl Job {
-    pub(super) fn new(place: usize) -> Self {
+impl SourceJob {
+    pub(super) fn new(source_idx: usize) -> Self {
         Self {
-            place,
+            source_idx,
             gaps: Vec::new(),
-            days: 0,
-            lessons: Lessons {
-                page_size: PAGE_SIZE,
-                dropped: Vec::new(),
+            days_per_query: 0,
+            adaptation: QueryAdaptation {
+                page_size: ROWS_PER_PAGE,
+                ..QueryAdaptation::default()
             },
             not_before: None,
             failures: 0,
-            holds: 0,
-            refusals: 0,
+            pauses: 0,
+            rejections: 0,
         }
     }
 
@@ -59,90 +64,92 @@ impl Job {
         self.gaps.iter().all(|(_, gaps)| gaps.is_empty())
     }
 
-    /// The next days to ask that question about.
-    pub(super) fn take(&mut self, question: usize) -> Option<(Question, Days)> {
-        let (question, gaps) = self.gaps.get_mut(question)?;
-        let (days, rest) = gaps.pop_front()?.split(self.days);
+    /// Removes and returns the next days of the query kind at this index of `gaps`, at most `days_per_query`.
+    pub(super) fn take_days(&mut self, gaps_idx: usize) -> Option<(QueryKind, DayRange)> {
+        let (query_kind, gaps) = self.gaps.get_mut(gaps_idx)?;
+        let (days, rest) = gaps.pop_front()?.split(self.days_per_query);
         if let Some(rest) = rest {
             gaps.push_front(rest);
         }
-        Some((*question, days))
+        Some((*query_kind, days))
     }
 }
 
-/// The first job that need not wait; where all must, the one whose wait ends first, then.
-pub(super) async fn next(jobs: &mut VecDeque<Job>) -> Option<Job> {
+/// Removes and returns the first job that does not have to wait. If all have to, waits for the one with the earliest
+/// `not_before`.
+pub(super) async fn next_job(jobs: &mut VecDeque<SourceJob>) -> Option<SourceJob> {
     let now = Instant::now();
-    let begins = |job: &Job| job.not_before.unwrap_or(now).max(now);
-    let (place, _) = jobs
+    let start = |job: &SourceJob| job.not_before.unwrap_or(now).max(now);
+    let (job_idx, _) = jobs
         .iter()
         .enumerate()
-        .min_by_key(|(place, job)| (begins(job), *place))?;
-    let mut job = jobs.remove(place)?;
+        .min_by_key(|(job_idx, job)| (start(job), *job_idx))?;
+    let mut job = jobs.remove(job_idx)?;
     if let Some(until) = job.not_before.take() {
         sleep_until(until).await;
     }
     Some(job)
 }
 
-/// Where the asking ends early, and why.
-pub(super) enum Over {
-    /// Of one source.
+/// Scope and reason of an early end.
+pub(super) enum Abort {
     Source(String),
-    /// Of a whole business.
     Business(String),
 }
 
-impl Work {
-    /// What follows from an error: a pause, or an end.
-    pub(super) fn after(
+impl BackfillRun {
+    /// Handles an error of a source: sets `not_before` if the job can continue, else returns the scope to abort.
+    pub(super) fn handle_error(
         &self,
-        job: &mut Job,
-        business: &Business,
-        error: &Error,
-    ) -> Result<(), Over> {
-        let source = &self.plan.sources[job.place];
-        let why = error.fault.to_string();
-        match (error.class, error.fault.reason) {
-            (Class::Denied, _) | (Class::Held, Reason::Denied) => return Err(Over::Business(why)),
-            (Class::Forbidden, _) | (Class::Held, Reason::Forbidden) => {
-                return Err(Over::Source(why));
+        job: &mut SourceJob,
+        business: &BusinessConfig,
+        error: &ApiError,
+    ) -> Result<(), Abort> {
+        let source = &self.plan.sources[job.source_idx];
+        let text = error.error.to_string();
+        match (error.kind, error.error.reason) {
+            (ErrorKind::Unauthenticated | ErrorKind::Misconfigured, _)
+            | (ErrorKind::Paused, ErrorReason::Unauthenticated | ErrorReason::Misconfigured) => {
+                return Err(Abort::Business(text));
             }
-            (Class::Throttled(_) | Class::Held, _) => {
-                job.holds += 1;
-                if job.holds > MOST_HOLDS {
-                    return Err(Over::Source(why));
+            (ErrorKind::Forbidden, _) | (ErrorKind::Paused, ErrorReason::Forbidden) => {
+                return Err(Abort::Source(text));
+            }
+            (ErrorKind::Throttled(_) | ErrorKind::Paused, _) => {
+                job.pauses += 1;
+                if job.pauses > MAX_PAUSES {
+                    return Err(Abort::Source(text));
                 }
-                let account = lock(&self.surveyed)
-                    .get(&job.place)
-                    .map(|s| s.account.clone());
-                let account = account.or_else(|| match &source.subject {
-                    Subject::AdAccount { id, .. } => Some(id.clone()),
-                    Subject::Campaign(_) => None,
+                let account = lock(&self.source_plans)
+                    .get(&job.source_idx)
+                    .map(|plan| plan.account.clone());
+                let account = account.or_else(|| match &source.kind {
+                    SourceKind::AdAccount { id, .. } => Some(id.clone()),
+                    SourceKind::Campaign(_) => None,
                 });
-                let asker =
-                    Asker::new(business, account.as_ref(), &source.name).map_err(Over::Business)?;
+                let caller = ApiCaller::new(business, account.as_ref(), &source.name)
+                    .map_err(Abort::Business)?;
                 let now = Instant::now();
-                let until = self.errand.held_until(&asker).unwrap_or(now);
+                let until = self.session.paused_until(&caller).unwrap_or(now);
                 job.not_before = Some(until);
-                self.held(source, until, &why);
+                self.log_pause(source, until, &text);
             }
-            (Class::Rejected, _) => {
-                job.refusals += 1;
-                self.fault(&[job.place], &why);
-                if job.refusals >= MOST_REFUSALS || job.gaps.is_empty() {
-                    return Err(Over::Source(why));
+            (ErrorKind::Rejected, _) => {
+                job.rejections += 1;
+                self.record_error(&[job.source_idx], &text);
+                if job.rejections >= MAX_REJECTIONS || job.gaps.is_empty() {
+                    return Err(Abort::Source(text));
                 }
             }
-            (Class::Unavailable | Class::Garbled | Class::TooLarge, _) => {
+            (ErrorKind::Unavailable | ErrorKind::InvalidResponse | ErrorKind::TooLarge, _) => {
                 job.failures += 1;
-                if job.failures >= MOST_FAILURES {
-                    return Err(Over::Source(why));
+                if job.failures >= MAX_FAILURES {
+                    return Err(Abort::Source(text));
                 }
-                let pause = FIRST_PAUSE.saturating_mul(1 << (job.failures - 1));
-                let pause = pause.min(self.config.polling.backoff_max);
-                job.not_before = Some(Instant::now() + pause);
-                tracing::info!(business = business.name, source = %source.name, fault = why, ?pause, "asking again");
+                let delay = FIRST_RETRY_DELAY.saturating_mul(1 << (job.failures - 1));
+                let delay = delay.min(self.config.polling.backoff_max);
+                job.not_before = Some(Instant::now() + delay);
+                tracing::info!(business = business.name, source = %source.name, error = text, retry_in = ?delay, "query failed; retrying");
             }
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! The journal's answers → history: what the page's law makes of each day, source after source.
+//! Converts the rows in the journal to history. Each day is joined by the same rules as the rows of the metrics page;
+//! sources are written one after another, so that memory does not grow with their number.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -9,62 +10,63 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::config::ZeroFill;
-use crate::exposition::{Common, Midnights, Past, write_history};
-use crate::listing::Listing;
-use crate::plan::{Days, Question, Source};
-use crate::row::{Identity, Row};
-use crate::snapshot::{Said, Told};
-use crate::state::{Journal, Keyed, Unusable};
+use crate::metrics::{DayBounds, HistoryLabels, RowHistory, write_history};
+use crate::model::{Dimensions, Inventory, Row};
+use crate::plan::{DayRange, QueryKind, Source};
+use crate::snapshot::{JoinInput, Presence};
+use crate::state::{Journal, KeyRows, StoreError};
 
-/// A source that has a history.
-pub(super) struct Chapter {
-    /// Its place in the plan and in the journal.
-    pub(super) place: usize,
-    /// What it is.
+/// A source and the days of its history.
+pub(super) struct SourceHistory {
+    /// Index of the source in the plan and in the journal.
+    pub(super) source_idx: usize,
     pub(super) source: Arc<Source>,
-    /// Its days that are over.
-    pub(super) days: Days,
+    /// Requested days that have ended.
+    pub(super) days: DayRange,
 }
 
-/// Why a history was not written.
+/// Reason why the history was not written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unwritten {
-    /// Somebody stopped it.
-    #[error("stopped")]
-    Stopped,
-    /// The journal cannot be read any more.
-    #[error("the journal: {0}")]
-    Journal(#[from] Unusable),
-    /// It cannot be written.
+pub(super) enum WriteError {
+    /// A signal was received.
+    #[error("interrupted")]
+    Interrupted,
+    /// The journal cannot be read.
+    #[error("journal: {0}")]
+    Journal(#[from] StoreError),
+    /// The reader of standard output does not read to the end (`| head`).
+    #[error("closed before the end of the history")]
+    ClosedPipe,
+    /// The output cannot be written.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Writes the history of those sources; returns how many samples it has.
+/// Writes the history of the sources; returns the number of samples.
 pub(super) fn write(
     journal: &Journal,
-    chapters: &[Chapter],
-    common: &Common<'_>,
+    histories: &[SourceHistory],
+    labels: &HistoryLabels<'_>,
     out: &mut impl Write,
-    stopped: &AtomicBool,
-) -> Result<u64, Unwritten> {
+    cancelled: &AtomicBool,
+) -> Result<u64, WriteError> {
     write_history(
-        common,
+        labels,
         |visit| {
-            for chapter in chapters {
-                let Some(listing) = journal.listing(chapter.place)? else {
+            for history in histories {
+                let Some(inventory) = journal.inventory(history.source_idx)? else {
                     continue;
                 };
-                let Some(told) = Teller::new(journal, chapter, &listing) else {
+                let Some(builder) = HistoryBuilder::new(journal, history, &inventory) else {
                     continue;
                 };
-                let mut rows = journal.rows(chapter.place)?;
-                while let Some(keyed) = rows.next()? {
-                    if stopped.load(Ordering::Relaxed) {
-                        return Err(Unwritten::Stopped);
+                for key_rows in journal.rows(history.source_idx)? {
+                    let key_rows = key_rows?;
+                    if cancelled.load(Ordering::Relaxed) {
+                        return Err(WriteError::Interrupted);
                     }
-                    if let Some(past) = told.past(&keyed) {
-                        visit(&past)?;
+                    if let Some(row_history) = builder.row_history(&key_rows) {
+                        visit(&row_history)?;
                     }
                 }
             }
@@ -74,134 +76,145 @@ pub(super) fn write(
     )
 }
 
-/// What is known of a source beside its rows.
-struct Teller<'a> {
-    chapter: &'a Chapter,
-    listing: &'a Listing,
-    /// Each day with its ends.
-    ends: HashMap<Date, Midnights>,
-    answered: [Vec<Days>; 2],
-    withheld: Vec<(Question, Days, &'a str)>,
+/// Builds the history of each row of a source.
+struct HistoryBuilder<'a> {
+    history: &'a SourceHistory,
+    inventory: &'a Inventory,
+    /// Start and end of each day in the ad account's time zone.
+    day_bounds: HashMap<Date, DayBounds>,
+    /// Days with a successful query: of the delivery query, and of the conversions query.
+    covered_days: [Vec<DayRange>; 2],
+    /// Keys of objects for which the API returns no daily values, with query and days.
+    withheld: Vec<(QueryKind, DayRange, &'a str)>,
 }
 
-impl<'a> Teller<'a> {
-    fn new(journal: &'a Journal, chapter: &'a Chapter, listing: &'a Listing) -> Option<Self> {
-        let zone: &TimeZone = listing.account.timezone.as_ref()?;
-        let days = each(chapter.days.since(), chapter.days.until());
-        let ends = days.filter_map(|day| Some((day, Midnights::of(day, zone)?)));
-        let answered = [Question::Delivery, Question::Conversions];
+impl<'a> HistoryBuilder<'a> {
+    /// Returns `None` if the time zone of the ad account is unknown.
+    fn new(
+        journal: &'a Journal,
+        history: &'a SourceHistory,
+        inventory: &'a Inventory,
+    ) -> Option<Self> {
+        let zone: &TimeZone = inventory.account.timezone.as_ref()?;
+        let days = days_between(history.days.since(), history.days.until());
+        let day_bounds = days.filter_map(|day| Some((day, DayBounds::new(day, zone)?)));
+        let query_kinds = [QueryKind::Delivery, QueryKind::Conversions];
         Some(Self {
-            chapter,
-            listing,
-            ends: ends.collect(),
-            answered: answered.map(|question| journal.answered(chapter.place, question)),
-            withheld: journal.withheld(chapter.place).collect(),
+            history,
+            inventory,
+            day_bounds: day_bounds.collect(),
+            covered_days: query_kinds
+                .map(|query_kind| journal.covered_days(history.source_idx, query_kind)),
+            withheld: journal.withheld(history.source_idx).collect(),
         })
     }
 
-    /// The row of one key over all its days; `None` where there is nothing to tell.
-    fn past<'k>(&self, keyed: &'k Keyed) -> Option<Past<'k>>
+    /// Returns the history of one key; `None` if it has no values.
+    fn row_history<'k>(&self, key_rows: &'k KeyRows) -> Option<RowHistory<'k>>
     where
         'a: 'k,
     {
-        let (delivered, converted) = (&keyed.delivery, &keyed.conversions);
-        let first = [delivered.first(), converted.first()];
-        let first = first.into_iter().flatten().map(|row| row.start).min()?;
-        let last = [delivered.last(), converted.last()];
-        // The names that the page has today: a campaign that was renamed is one series.
+        let (delivery, conversions) = (&key_rows.delivery, &key_rows.conversions);
+        let first = [delivery.first(), conversions.first()];
+        let first_day = first.into_iter().flatten().map(|row| row.start).min()?;
+        let last = [delivery.last(), conversions.last()];
+        // All days get the current names, as on the metrics page: a renamed campaign is one series.
         let newest = last.into_iter().flatten().max_by_key(|row| row.start)?;
-        let identity: &Identity = &newest.identity;
-        if !self.listing.exports(identity) {
+        let dimensions: &Dimensions = &newest.dimensions;
+        if !self.inventory.is_exported(dimensions) {
             return None;
         }
-        // On days without a row the page says 0 of what is active, and nobody knows what was. Where
-        // it says 0 of everything there is, what has once had a row was there ever since.
-        let until = match self.chapter.source.zero_fill {
-            ZeroFill::All => self.chapter.days.until(),
+        // For days without a row, the metrics page shows 0 for active campaigns. The status on past days is unknown, so
+        // that these days are omitted. With `zero_fill: all` the status does not matter: 0 from the first row on.
+        let source = &self.history.source;
+        let fill_all = source.zero_fill == ZeroFill::All;
+        let last_day = match source.zero_fill {
+            ZeroFill::All => self.history.days.until(),
             ZeroFill::Active => newest.start,
         };
-        let all = self.chapter.source.zero_fill == ZeroFill::All;
-        let withheld = self
+        let withheld: Vec<_> = self
             .withheld
             .iter()
-            .filter(|(.., key)| *key == identity.key());
-        let withheld: Vec<_> = withheld.collect();
-        let (mut delivered, mut converted) = (Side::new(delivered), Side::new(converted));
+            .filter(|(.., key)| *key == dimensions.key())
+            .collect();
+        let mut delivery_cursor = DayCursor::new(delivery);
+        let mut conversions_cursor = DayCursor::new(conversions);
         let mut days = Vec::new();
-        for day in each(first, until) {
-            let (delivery, conversions) = (delivered.on(day), converted.on(day));
-            if delivery.is_none() && conversions.is_none() && !all {
+        for day in days_between(first_day, last_day) {
+            let delivery = delivery_cursor.row_of(day);
+            let conversions = conversions_cursor.row_of(day);
+            if delivery.is_none() && conversions.is_none() && !fill_all {
                 continue;
             }
-            let told = Told {
-                delivery: self.said(Question::Delivery, day, &withheld, delivery),
-                conversions: self.said(Question::Conversions, day, &withheld, conversions),
-                member: Some(identity),
-                asked: Some((day, day)),
+            let input = JoinInput {
+                delivery: self.presence(QueryKind::Delivery, day, &withheld, delivery),
+                conversions: self.presence(QueryKind::Conversions, day, &withheld, conversions),
+                entity: Some(dimensions),
+                queried_dates: Some((day, day)),
             };
-            let columns = &self.chapter.source.columns;
-            let shown = told.join(columns, Some(self.listing));
-            if let (Some(shown), Some(ends)) = (shown, self.ends.get(&day)) {
-                days.push((*ends, shown));
+            let row = input.join(&source.columns, Some(self.inventory));
+            if let (Some(row), Some(bounds)) = (row, self.day_bounds.get(&day)) {
+                days.push((*bounds, row));
             }
         }
         let (_, newest) = days.last()?;
-        Some(Past {
-            source: &self.chapter.source,
-            identity,
+        Some(RowHistory {
+            source,
+            dimensions,
             currency: newest.currency,
             days,
         })
     }
 
-    fn said<'k>(
+    fn presence<'k>(
         &self,
-        question: Question,
+        query_kind: QueryKind,
         day: Date,
-        withheld: &[&(Question, Days, &str)],
+        withheld: &[&(QueryKind, DayRange, &str)],
         row: Option<&'k Row>,
-    ) -> Said<'k> {
-        let place = match question {
-            Question::Delivery => 0,
-            Question::Conversions => 1,
+    ) -> Presence<'k> {
+        let kind_idx = match query_kind {
+            QueryKind::Delivery | QueryKind::Spend => 0,
+            QueryKind::Conversions | QueryKind::Joined => 1,
         };
-        let answered = || {
-            let known = &self.answered[place];
-            let at = known.partition_point(|days| days.until() < day);
-            known.get(at).is_some_and(|days| days.has(day))
+        let is_covered = || {
+            let ranges = &self.covered_days[kind_idx];
+            let range_idx = ranges.partition_point(|days| days.until() < day);
+            ranges.get(range_idx).is_some_and(|days| days.contains(day))
         };
-        let withheld = || {
+        let is_withheld = || {
             let mut withheld = withheld.iter();
-            withheld.any(|(of, days, _)| *of == question && days.has(day))
+            withheld.any(|(kind, days, _)| *kind == query_kind && days.contains(day))
         };
         match row {
-            Some(row) => Said::Row(row),
-            None if withheld() => Said::Withheld,
-            None if answered() => Said::NoRow,
-            None => Said::Unknown,
+            Some(row) => Presence::Row(row),
+            None if is_withheld() => Presence::Withheld,
+            None if is_covered() => Presence::NoRow,
+            None => Presence::Unknown,
         }
     }
 }
 
-/// One question's rows of a key, looked at day after day.
-struct Side<'k> {
+/// Cursor over the rows of one key and query, which are sorted by day.
+struct DayCursor<'k> {
     rows: std::iter::Peekable<std::slice::Iter<'k, Row>>,
 }
 
-impl<'k> Side<'k> {
+impl<'k> DayCursor<'k> {
     fn new(rows: &'k [Row]) -> Self {
         Self {
             rows: rows.iter().peekable(),
         }
     }
 
-    fn on(&mut self, day: Date) -> Option<&'k Row> {
+    /// Returns the row of a day. Days must be requested in ascending order.
+    fn row_of(&mut self, day: Date) -> Option<&'k Row> {
         self.rows.next_if(|row| row.start == day)
     }
 }
 
-/// Every day from the one to the other.
-fn each(since: Date, until: Date) -> impl Iterator<Item = Date> {
+/// Returns each day from `since` to `until`, both inclusive.
+fn days_between(since: Date, until: Date) -> impl Iterator<Item = Date> {
     let days = std::iter::successors(Some(since), |day| day.tomorrow().ok());
     days.take_while(move |day| *day <= until)
 }

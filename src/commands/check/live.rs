@@ -1,386 +1,537 @@
-//! What the API says of each token and each source, and what to do where that is not fine.
+//! Live checks: tests each token and each source against the API, and returns a remedy for each failure.
+//!
+//! All requests are sent by one [`ApiSession`]. After its first failure a source is not checked further. The API version
+//! and the clock are checked last, from the headers of all responses.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::app::{self, Asker, Errand};
-use crate::config::{Business, Config, MOST_QUOTA_SHARE};
-use crate::graph::{self, Class, Error, Lessons, NodeKind, TokenFacts};
-use crate::listing::Account;
-use crate::plan::{Plan, Question, Source, Subject};
-use crate::poll::clock;
-use crate::row::ObjectId;
+use crate::app::{self, ApiCaller, ApiSession};
+use crate::config::{BusinessConfig, Config, MAX_QUOTA_SHARE};
+use crate::graph::{self, ApiError, DiscoveryInput, IdentifiedNode, NodeKind, TokenInfo};
+use crate::model::{AdAccount, Campaign, ErrorReason, Inventory, PollError, TOKEN_EXPIRY_WARNING};
+use crate::plan::{Plan, QueryMode, Source, SourceKind};
+use crate::platform::{clock, proxy};
+use crate::scheduler::QueryTrial;
 
-/// As with the alert: time enough to make another token.
-const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// Difference between the local clock and the API's above which ages and proofs are wrong.
+const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
 
-/// A clock that is further off makes ages and proofs wrong.
-const APART: SignedDuration = SignedDuration::from_secs(60);
+/// Maximum time for one source. Longer than all attempts of one request; a quota pause can be much longer.
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Somebody waits: a source that takes longer than all tries of one call is not waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Number of subjects that are listed for equal failures.
+const MAX_GROUPED_SUBJECTS: usize = 5;
 
-/// Either of them lets a token read insights.
-const READING: [&str; 2] = ["ads_read", "ads_management"];
+/// Permissions of which a token needs at least one to read insights.
+const READ_PERMISSIONS: [&str; 2] = ["ads_read", "ads_management"];
 
-/// All that was found.
-pub(super) struct Live {
-    findings: Vec<Finding>,
+/// What the check of a source learned, by the names of business and source.
+pub(super) type LearnedSources = BTreeMap<(Box<str>, Box<str>), LearnedSource>;
+
+/// What the check of a source learned.
+pub(super) struct LearnedSource {
+    /// The ad account and its campaigns.
+    pub(super) inventory: Arc<Inventory>,
+    /// Mode that the API accepts; `None` without a successful query, or without a campaign to query.
+    pub(super) mode: Option<QueryMode>,
+}
+
+/// Results of all live checks.
+pub(super) struct LiveReport {
+    /// What was learned about the sources.
+    pub(super) learned: LearnedSources,
+    results: Vec<CheckResult>,
+    /// Number of requests sent.
     calls: u64,
 }
 
-/// One thing that was looked at.
-struct Finding {
-    about: String,
-    says: String,
-    /// What to do; nothing where all is fine.
+/// Result of one check.
+struct CheckResult {
+    /// What was checked, for example `acme: token`.
+    subject: String,
+    message: String,
+    /// What the user should do; `None` if the check succeeded.
     remedy: Option<String>,
 }
 
-/// Asks about every token and source of the config.
+impl CheckResult {
+    fn is_ok(&self) -> bool {
+        self.remedy.is_none()
+    }
+}
+
+/// Checks every token and source of the plan.
 pub(super) async fn check(
     config: &Config,
     plan: &Plan,
-    progress: impl Fn(&str),
-) -> Result<Live, app::Error> {
-    // Polls slow down far earlier; these few calls are made to find out why they do.
-    let errand = Errand::new(config, MOST_QUOTA_SHARE)?;
-    let mut inquiry = Inquiry {
-        config,
-        errand: &errand,
-        findings: Vec::new(),
-    };
+    show_status: impl Fn(&str),
+) -> Result<LiveReport, app::AppError> {
+    // Polls slow down at `polling.quota_share`. These few requests may use more, because they diagnose such problems.
+    let session = Arc::new(ApiSession::new(config, MAX_QUOTA_SHARE)?);
+    let config = Arc::new(config.clone());
     let polled = plan.businesses();
-    let businesses = config.businesses.iter();
-    for business in businesses.filter(|business| polled.contains_key(business.name.as_str())) {
-        progress(&format!("{}: token", business.name));
-        if !inquiry.token(business).await {
+    let mut tasks = JoinSet::new();
+    for (business_idx, business) in config.businesses.iter().enumerate() {
+        if !polled.contains_key(business.name.as_str()) {
             continue;
         }
-        let own = plan.sources.iter();
-        for source in own.filter(|source| source.business.as_ref() == business.name) {
-            progress(&format!("{}: {}", business.name, source.name));
-            let asked = timeout(PATIENCE, inquiry.source(business, source)).await;
-            if asked.is_err() {
-                let about = format!("{}: {}", business.name, source.name);
-                let says = format!("no answer in {} s", PATIENCE.as_secs());
-                let remedy =
-                    "either its quota is spent, or the API hangs: try again in some minutes";
-                inquiry.add(&about, says, Some(remedy.to_owned()));
-            }
-        }
+        let sources = plan.sources.iter();
+        let sources: Vec<Arc<Source>> = sources
+            .filter(|source| source.business.as_ref() == business.name)
+            .cloned()
+            .collect();
+        let live_check = LiveCheck {
+            config: Arc::clone(&config),
+            session: Arc::clone(&session),
+            results: Vec::new(),
+            learned: LearnedSources::new(),
+        };
+        let business = business.clone();
+        tasks.spawn(async move {
+            let checked = live_check.check_business(business, sources).await;
+            (business_idx, checked)
+        });
     }
-    inquiry.api();
-    Ok(Live {
-        findings: inquiry.findings,
-        calls: errand.heard().calls,
+    let total = tasks.len();
+    let mut by_business = BTreeMap::new();
+    let mut learned = LearnedSources::new();
+    while let Some(checked) = tasks.join_next().await {
+        if let Ok((business_idx, checked)) = checked {
+            by_business.insert(business_idx, checked.results);
+            learned.extend(checked.learned);
+        }
+        show_status(&format!(
+            "{} of {total} businesses checked",
+            by_business.len()
+        ));
+    }
+    let mut live_check = LiveCheck {
+        config,
+        session: Arc::clone(&session),
+        results: by_business.into_values().flatten().collect(),
+        learned,
+    };
+    live_check.check_api();
+    Ok(LiveReport {
+        learned: live_check.learned,
+        results: live_check.results,
+        calls: session.stats().calls,
     })
 }
 
-impl Live {
-    /// Whether there is nothing to do.
-    pub(super) fn is_fine(&self) -> bool {
-        self.findings.iter().all(|finding| finding.remedy.is_none())
+impl LiveReport {
+    /// Whether all checks succeeded.
+    pub(super) fn is_ok(&self) -> bool {
+        self.results.iter().all(CheckResult::is_ok)
     }
 
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        for Finding {
-            about,
-            says,
-            remedy,
-        } in &self.findings
-        {
-            // Writing to a string cannot fail.
-            let _ = match remedy {
-                None => writeln!(text, "ok    {about}: {says}"),
-                Some(remedy) => writeln!(text, "BAD   {about}: {says}\n      → {remedy}"),
+        // Equal failures, such as that of a shared app secret, are printed once.
+        let mut printed: Vec<(&str, &str)> = Vec::new();
+        for result in &self.results {
+            let (subject, message) = (&result.subject, result.message.as_str());
+            let Some(remedy) = &result.remedy else {
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "ok      {subject}: {message}");
+                continue;
             };
+            if printed.contains(&(message, remedy)) {
+                continue;
+            }
+            printed.push((message, remedy));
+            let is_equal = |other: &&CheckResult| {
+                other.message == message && other.remedy.as_ref() == Some(remedy)
+            };
+            let subjects = self.results.iter().filter(is_equal);
+            let subjects: Vec<&str> = subjects.map(|other| other.subject.as_str()).collect();
+            let shown = subjects.get(..MAX_GROUPED_SUBJECTS).unwrap_or(&subjects);
+            let more = match subjects.len() - shown.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let _ = writeln!(
+                text,
+                "failed  {}{more}: {message}\n        → {remedy}",
+                shown.join(", ")
+            );
         }
-        let _ = writeln!(text, "{} calls to the API.", self.calls);
+        let _ = writeln!(text, "API calls: {}", self.calls);
         text
     }
 
     pub(super) fn json(&self) -> Value {
-        let finding = |finding: &Finding| {
+        let result = |result: &CheckResult| {
             json!({
-                "about": finding.about,
-                "fine": finding.remedy.is_none(),
-                "says": finding.says,
-                "remedy": finding.remedy,
+                "subject": result.subject,
+                "ok": result.is_ok(),
+                "message": result.message,
+                "remedy": result.remedy,
             })
         };
         json!({
-            "fine": self.is_fine(),
-            "findings": self.findings.iter().map(finding).collect::<Vec<Value>>(),
+            "ok": self.is_ok(),
+            "results": self.results.iter().map(result).collect::<Vec<Value>>(),
             "calls": self.calls,
         })
     }
 }
 
-/// The findings on their way.
-struct Inquiry<'a> {
-    config: &'a Config,
-    errand: &'a Errand,
-    findings: Vec<Finding>,
+/// Live checks in progress.
+struct LiveCheck {
+    config: Arc<Config>,
+    session: Arc<ApiSession>,
+    results: Vec<CheckResult>,
+    learned: LearnedSources,
 }
 
-impl Inquiry<'_> {
-    fn add(&mut self, about: &str, says: impl Into<String>, remedy: Option<String>) {
-        // What the API calls things may hold anything.
-        let clean = |c: char| if c.is_control() { ' ' } else { c };
-        self.findings.push(Finding {
-            about: about.to_owned(),
-            says: says.into().chars().map(clean).collect(),
+impl LiveCheck {
+    /// Checks the token and all sources of one business.
+    async fn check_business(mut self, business: BusinessConfig, sources: Vec<Arc<Source>>) -> Self {
+        if !self.check_token(&business).await {
+            return self;
+        }
+        for source in &sources {
+            let subject = format!("{}: {}", business.name, source.name);
+            let check = self.check_source(&business, source);
+            if timeout(SOURCE_TIMEOUT, check).await.is_err() {
+                let message = format!("no result within {} s", SOURCE_TIMEOUT.as_secs());
+                let remedy = "the quota is exhausted or the API does not respond: try again in a few minutes";
+                self.add(&subject, message, Some(remedy.to_owned()));
+            }
+        }
+        self
+    }
+
+    fn add(&mut self, subject: &str, message: impl Into<String>, remedy: Option<String>) {
+        // Names from the API can contain control characters, which could affect the terminal.
+        let sanitize = |c: char| if c.is_control() { ' ' } else { c };
+        self.results.push(CheckResult {
+            subject: subject.to_owned(),
+            message: message.into().chars().map(sanitize).collect(),
             remedy,
         });
     }
 
-    fn failed(&mut self, about: &str, business: &Business, error: &Error) {
-        let remedy = remedy(error, business);
-        self.add(about, error.fault.to_string(), Some(remedy));
+    fn add_error(&mut self, subject: &str, business: &BusinessConfig, error: &PollError) {
+        let mut remedy = remedy_for(error, business);
+        if error.reason == ErrorReason::Unavailable {
+            let url = &self.config.graph.url;
+            let via = proxy::in_use().map_or_else(
+                || "without a proxy".to_owned(),
+                |(variable, proxy)| format!("through the proxy {proxy} of {variable}"),
+            );
+            remedy = format!("{remedy}; requests go to {url} {via}");
+        }
+        self.add(subject, error.to_string(), Some(remedy));
     }
 
-    /// Whether it is worth asking about the business' sources.
-    async fn token(&mut self, business: &Business) -> bool {
-        let about = format!("{}: token", business.name);
-        let asker = match Asker::new(business, None, "token") {
-            Ok(asker) => asker,
-            Err(unread) => {
-                self.add(&about, unread, Some("put the secret there".to_owned()));
+    /// Checks the token of a business. Returns false if its sources need not be checked, because the token is missing
+    /// or invalid.
+    async fn check_token(&mut self, business: &BusinessConfig) -> bool {
+        let subject = format!("{}: token", business.name);
+        let caller = match ApiCaller::new(business, None, "token") {
+            Ok(caller) => caller,
+            Err(error) => {
+                let remedy = "provide the secret there".to_owned();
+                self.add(&subject, error, Some(remedy));
                 return false;
             }
         };
         let Some(app) = &business.app else {
             self.add(
-                &about,
-                "is there; when it expires can be told only with graph.app_id and the app's secret",
+                &subject,
+                "found; its expiry can be checked only with graph.app_id and an app secret",
                 None,
             );
             return true;
         };
-        let asked = self.errand.ask(&asker, async |session| {
+        let info = self.session.call(&caller, async |session| {
             graph::inspect(session, &app.id).await
         });
-        match asked.await {
-            Ok(Some(facts)) => self.facts(&about, business, &facts),
+        match info.await {
+            Ok(Some(info)) => self.check_token_info(&subject, business, &info),
             Ok(None) => true,
             Err(error) => {
                 let remedy = format!(
-                    "the app {} was not answered: look at app_id and the place of its secret",
+                    "the request in the name of app {} failed: check app_id and the app secret",
                     app.id
                 );
-                self.add(&about, error.fault.to_string(), Some(remedy));
-                // The sources are asked with another secret.
+                self.add(&subject, error.error.to_string(), Some(remedy));
+                // Sources are queried with the access token, not with the app's credentials.
                 true
             }
         }
     }
 
-    fn facts(&mut self, about: &str, business: &Business, facts: &TokenFacts) -> bool {
-        let place = &business.token;
-        let expires = facts.expires_at.map(|at| at.duration_since(clock::now()));
-        let expiry = facts.expires_at.map_or_else(
+    /// Checks validity, expiry and permissions of a token; returns whether it is valid.
+    fn check_token_info(
+        &mut self,
+        subject: &str,
+        business: &BusinessConfig,
+        info: &TokenInfo,
+    ) -> bool {
+        let token = &business.token;
+        // The earlier one decides.
+        let ends = [
+            info.expires_at.map(|at| (at, "expires")),
+            info.data_access_expires_at
+                .map(|at| (at, "access to data expires")),
+        ];
+        let end = ends.into_iter().flatten().min();
+        let remaining = end.map(|(at, _)| at.duration_since(clock::now()));
+        let expiry = end.map_or_else(
             || "never expires".to_owned(),
-            |at| format!("expires {}", day(at)),
+            |(at, what)| format!("{what} {}", format_date(at)),
         );
-        let scopes = facts.scopes.join(", ");
-        let app = facts.app_id.as_deref().unwrap_or("unknown");
-        let remedy = if !facts.is_valid {
-            Some(format!("make a new token, and put it into {place}"))
-        } else if expires.is_some_and(|left| left < SOON) {
-            Some(format!("make a new token soon, and put it into {place}"))
-        } else if !facts
+        let scopes = info.scopes.join(", ");
+        let app = info.app_id.as_deref().unwrap_or("unknown");
+        let can_read = info
             .scopes
             .iter()
-            .any(|scope| READING.contains(&scope.as_str()))
-        {
-            Some("give the app the permission ads_read, and make a new token with it".to_owned())
+            .any(|scope| READ_PERMISSIONS.contains(&scope.as_str()));
+        let remedy = if !info.is_valid {
+            Some(format!("create a new token and store it in {token}"))
+        } else if remaining.is_some_and(|remaining| remaining < TOKEN_EXPIRY_WARNING) {
+            Some(format!("soon create a new token and store it in {token}"))
+        } else if !can_read {
+            Some("grant the app the permission ads_read, and create a new token with it".to_owned())
         } else {
             None
         };
-        let valid = if facts.is_valid { "valid" } else { "not valid" };
+        let validity = if info.is_valid { "valid" } else { "invalid" };
         self.add(
-            about,
-            format!("{valid}, {expiry}, app {app}, scopes {scopes}"),
+            subject,
+            format!("{validity}, {expiry}, app {app}, scopes {scopes}"),
             remedy,
         );
-        facts.is_valid
+        info.is_valid
     }
 
-    async fn source(&mut self, business: &Business, source: &Source) {
-        let about = format!("{}: {}", business.name, source.name);
-        let account = match &source.subject {
-            Subject::AdAccount { id, .. } => Some(id),
-            Subject::Campaign(_) => None,
+    async fn check_source(&mut self, business: &BusinessConfig, source: &Arc<Source>) {
+        let subject = format!("{}: {}", business.name, source.name);
+        let account = match &source.kind {
+            SourceKind::AdAccount { id, .. } => Some(id),
+            SourceKind::Campaign(_) => None,
         };
-        let Ok(asker) = Asker::new(business, account, &source.name) else {
+        let Ok(caller) = ApiCaller::new(business, account, &source.name) else {
+            // An unreadable secret was reported by `check_token`.
             return;
         };
-        let looked = match &source.subject {
-            Subject::AdAccount { id, only } => {
-                let looked = self.errand.ask(&asker, async |session| {
-                    let account = graph::ad_account(session, id).await?;
-                    let campaigns = graph::message_campaigns(session, id, false).await?;
-                    Ok::<_, Error>((account, campaigns))
-                });
-                looked.await.map(|(account, campaigns)| {
-                    let says = format!("{}; {} message campaigns", title(&account), campaigns.len());
-                    let strange = only.iter().find(|id| campaigns.iter().all(|c| c.id != **id));
-                    let remedy = match strange {
-                        Some(id) => Some(format!(
-                            "campaign {id} is none of its message campaigns: `discover` lists them"
-                        )),
-                        None if campaigns.is_empty() => Some(
-                            "there is nothing to export: take it out of the config, or wait for its first message campaign".to_owned(),
-                        ),
-                        None => None,
-                    };
-                    let asked = only.first().or(campaigns.first().map(|c| &c.id)).cloned();
-                    (says, remedy, asked)
-                })
-            }
-            Subject::Campaign(id) => {
-                let looked = self
-                    .errand
-                    .ask(&asker, async |session| campaign(session, id).await);
-                looked
-                    .await
-                    .map(|(says, remedy)| (says, remedy, Some(id.clone())))
-            }
+        let mut rejected_fields = Vec::new();
+        let discovery = self.session.call(&caller, async |session| {
+            let node = match &source.kind {
+                SourceKind::Campaign(id) => Some(graph::identify_node(session, id).await?),
+                SourceKind::AdAccount { .. } => None,
+            };
+            let input = DiscoveryInput::first(source, clock::now());
+            let discovery = graph::discover(session, input, &mut rejected_fields).await?;
+            Ok::<_, ApiError>((node, discovery))
+        });
+        let (node, discovery) = match discovery.await {
+            Ok(discovery) => discovery,
+            Err(error) => return self.add_error(&subject, business, &error.error),
         };
-        let (mut says, remedy, asked) = match looked {
-            Ok(looked) => looked,
-            Err(error) => return self.failed(&about, business, &error),
-        };
-        if let Some(asked) = asked.filter(|_| remedy.is_none()) {
-            if let Err(error) = self.insights(&asker, source, asked).await {
-                return self.failed(&format!("{about}: insights"), business, &error);
-            }
-            says.push_str("; insights answered");
+        if let Some(error) = &discovery.error {
+            self.add_error(&format!("{subject}: discovery"), business, &error.error);
         }
-        let heard = self.errand.heard().last;
-        let used = heard
+        let inventory = Arc::new(discovery.inventory);
+        let mut message = match &node {
+            Some(node) => describe_node(node, &inventory.account),
+            None => format!(
+                "{}; {} message campaigns",
+                describe_account(&inventory.account),
+                inventory.campaigns.len()
+            ),
+        };
+        let mut remedy = None;
+        if let Some(id) = inventory.missing.first() {
+            let owner = self.session.call(&caller, async |session| {
+                graph::identify_node(session, id).await
+            });
+            let owner = owner.await.ok().and_then(|node| node.account);
+            let owner = owner.map_or_else(String::new, |owner| format!(" but to {owner}"));
+            remedy = Some(format!(
+                "campaign {id} does not belong to this ad account{owner}; `discover` lists its campaigns"
+            ));
+        }
+        let mut learned = LearnedSource {
+            inventory: Arc::clone(&inventory),
+            mode: None,
+        };
+        // An ad account without message campaigns works: its first one will be exported.
+        if let Some(campaign) = inventory.campaigns.first() {
+            let trial = self.session.call(&caller, async |session| {
+                let (source, inventory) = with_only(source, &inventory, campaign);
+                QueryTrial::run(source, inventory, rejected_fields, session).await
+            });
+            let trial = trial.await;
+            learned.mode = trial.mode;
+            self.add_query_errors(&subject, business, source, &trial);
+            if !trial.rejected_fields.is_empty() {
+                self.add(
+                    &format!("{subject}: insights"),
+                    format!(
+                        "the API rejects the fields {}",
+                        trial.rejected_fields.join(", ")
+                    ),
+                    Some(
+                        "correct or remove them in insights.extra_fields; they are not exported"
+                            .to_owned(),
+                    ),
+                );
+            } else if trial.errors.is_empty() {
+                message.push_str("; insights queries of all windows succeeded");
+            }
+            if let Some(mode) = trial.mode {
+                let _ = write!(message, " in mode {}", mode.as_str());
+            }
+        }
+        let key = (source.business.clone(), source.name.clone());
+        self.learned.insert(key.clone(), learned);
+        let headers = self
+            .session
+            .stats()
+            .by_source
+            .remove(&key)
+            .unwrap_or_default();
+        let quota_ratio = headers
             .usage
             .iter()
             .map(|usage| usage.ratio)
             .fold(0.0, f64::max);
-        if let Some(tier) = heard.tier {
-            let _ = write!(says, "; {tier}, {:.0} % of the quota used", used * 100.0);
+        if let Some(tier) = headers.tier {
+            let percent = quota_ratio * 100.0;
+            let _ = write!(message, "; {tier}, {percent:.0} % of the quota used");
         }
         let remedy = remedy.or_else(|| {
-            (used > self.config.polling.quota_share).then(|| {
-                "the quota is nearly spent: poll less often, or find out who else asks".to_owned()
+            (quota_ratio > self.config.polling.quota_share).then(|| {
+                "the quota is nearly exhausted: poll less often, or find other programs that use it"
+                    .to_owned()
             })
         });
-        self.add(&about, says, remedy);
+        self.add(&subject, message, remedy);
     }
 
-    /// Asks one insights question about one campaign: whether the token may, and what is left.
-    async fn insights(&self, asker: &Asker, source: &Source, id: ObjectId) -> Result<(), Error> {
-        let probe = Source {
-            subject: match &source.subject {
-                Subject::AdAccount { id: account, .. } => Subject::AdAccount {
-                    id: account.clone(),
-                    only: vec![id],
-                },
-                campaign @ Subject::Campaign(_) => campaign.clone(),
-            },
-            ..source.clone()
-        };
-        let Some(window) = probe.windows.first() else {
-            return Ok(());
-        };
-        let queries = probe.queries(window, Question::Delivery, None);
-        let asked = self.errand.ask(asker, async |session| {
-            for query in queries.iter().flatten() {
-                graph::ask(session, query, &mut Lessons::default(), |_| true).await?;
+    /// Adds the queries that failed. Those that failed in the same request have the same error, which is added once.
+    fn add_query_errors(
+        &mut self,
+        subject: &str,
+        business: &BusinessConfig,
+        source: &Source,
+        trial: &QueryTrial,
+    ) {
+        let mut added: Vec<&PollError> = Vec::new();
+        for (window_idx, kind, error) in &trial.errors {
+            if added.contains(&error) {
+                continue;
             }
-            Ok(())
-        });
-        asked.await
+            added.push(error);
+            let window = source.windows.get(*window_idx);
+            let window = window.map_or("", |window| &window.name);
+            let query = format!("{kind:?} query of window {window}").to_lowercase();
+            self.add_error(&format!("{subject}: insights, {query}"), business, error);
+        }
     }
 
-    /// What all answers said of the API itself.
-    fn api(&mut self) {
-        let heard = self.errand.heard();
-        let configured = self.config.graph.version.clone();
-        if let Some(answered) = &heard.last.version {
-            let remedy = (*answered != configured)
-                .then(|| format!("{configured} is retired: set graph.version to {answered}"));
+    /// Checks the API version and the clock, both from the headers of all responses.
+    fn check_api(&mut self) {
+        let stats = self.session.stats();
+        let requested = self.config.graph.version.clone();
+        if let Some(used) = &stats.last.version {
+            let remedy = (*used != requested)
+                .then(|| format!("{requested} is retired: set graph.version to {used}"));
             self.add(
                 "API version",
-                format!("{configured} asked, {answered} answered"),
+                format!("{requested} requested, {used} used by the API"),
                 remedy,
             );
         }
-        if let Some(ahead) = heard.ahead {
-            let remedy = (ahead.abs() > APART).then(|| {
-                "let this machine's clock be kept by NTP: ages of numbers are wrong".to_owned()
+        if let Some(ahead) = stats.ahead {
+            let remedy = (ahead.abs() > MAX_CLOCK_SKEW).then(|| {
+                "synchronize this machine's clock with NTP; otherwise the exported ages are wrong"
+                    .to_owned()
             });
             let seconds = ahead.as_secs();
-            self.add("clock", format!("{seconds} s ahead of the API's"), remedy);
+            self.add(
+                "clock",
+                format!("{seconds} s ahead of the API's clock"),
+                remedy,
+            );
         }
     }
 }
 
-/// What is behind the id of a campaign source.
-async fn campaign(
-    session: graph::Session<'_>,
-    id: &ObjectId,
-) -> Result<(String, Option<String>), Error> {
-    let found = graph::identify(session, id).await?;
-    let account = match &found.account {
-        Some(id) => title(&graph::ad_account(session, id).await?),
-        None => "no ad account".to_owned(),
-    };
-    let kind = match found.kind {
+/// Returns the source and its inventory with only one campaign, so that the queries are light.
+fn with_only(
+    source: &Source,
+    inventory: &Inventory,
+    campaign: &Campaign,
+) -> (Arc<Source>, Arc<Inventory>) {
+    let mut source = source.clone();
+    if let SourceKind::AdAccount {
+        campaign_allowlist, ..
+    } = &mut source.kind
+    {
+        *campaign_allowlist = vec![campaign.id.clone()];
+    }
+    let mut inventory = inventory.clone();
+    inventory.campaigns = vec![campaign.clone()];
+    inventory.archived.clear();
+    inventory.entities.retain(|entity| {
+        let owner = entity.dimensions.campaign.as_ref();
+        owner.is_none_or(|owner| owner.id == campaign.id)
+    });
+    (Arc::new(source), Arc::new(inventory))
+}
+
+/// Returns kind, name and ad account of the object of a campaign source. It can be an ad set or an ad.
+fn describe_node(node: &IdentifiedNode, account: &AdAccount) -> String {
+    let kind = match node.kind {
         NodeKind::Campaign => "campaign",
         NodeKind::Adset => "ad set",
         NodeKind::Ad => "ad",
     };
-    let (name, status) = (&found.name, &found.status);
-    let parent = found.campaign.as_ref().map_or("", ObjectId::as_str);
-    let remedy = match found.kind {
-        _ if !found.is_message_campaign => {
-            Some("this is no message campaign: `discover` lists those that are".to_owned())
-        }
-        NodeKind::Adset => Some(format!("write the campaign's id instead: {parent}")),
-        NodeKind::Campaign | NodeKind::Ad => None,
+    let parent = match (node.kind, &node.campaign) {
+        (NodeKind::Adset | NodeKind::Ad, Some(parent)) => format!(" of campaign {parent}"),
+        _ => String::new(),
     };
-    Ok((format!("{kind} {name:?}, {status}, in {account}"), remedy))
+    // A configured id is exported even if it is not a message campaign.
+    let note = if node.is_message_campaign {
+        ""
+    } else {
+        "; not a message campaign, exported because it is configured"
+    };
+    let (name, status) = (&node.name, &node.status);
+    let account = describe_account(account);
+    format!("{kind} {name:?}{parent}, {status}, in {account}{note}")
 }
 
-/// What people know an ad account by.
-fn title(account: &Account) -> String {
+/// Returns name, currency and time zone of an ad account.
+fn describe_account(account: &AdAccount) -> String {
     let zone = account.timezone.as_ref().and_then(|zone| zone.iana_name());
     let currency = account.currency.as_deref().unwrap_or("currency unknown");
     let zone = zone.unwrap_or("time zone unknown");
     format!("ad account {:?}, {currency}, {zone}", account.name)
 }
 
-fn day(at: Timestamp) -> String {
+fn format_date(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d").to_string()
 }
 
-/// What to do about an error.
-fn remedy(error: &Error, business: &Business) -> String {
-    match error.class {
-        Class::Denied => format!("make a new token, and put it into {}", business.token),
-        Class::Forbidden => "give the token's user this object in Meta's business settings, or take it out of the config; a wrong id looks the same".to_owned(),
-        Class::Throttled(_) | Class::Held => {
-            "wait some minutes; if it stays so, poll less often".to_owned()
-        }
-        Class::Rejected => "look at the id and at graph.version".to_owned(),
-        Class::Unavailable | Class::TooLarge => {
-            "try again later; if it stays so, look at graph.url, the network and its proxy".to_owned()
-        }
-        Class::Garbled => {
-            "this is not how the Graph API answers: look at graph.url and at proxies".to_owned()
-        }
+/// Returns what to do about an error, with the place of the token where it has to be replaced.
+fn remedy_for(error: &PollError, business: &BusinessConfig) -> String {
+    let remedy = error.remedy();
+    match error.reason {
+        ErrorReason::Unauthenticated => format!("{remedy}: {}", business.token),
+        _ => remedy.to_owned(),
     }
 }

@@ -1,11 +1,12 @@
-//! Headers of every answer.
+//! HTTP headers that are added to every response.
 
-use super::raw::{RawHttp, given};
-use crate::config::complaint::Notes;
-use crate::config::place::Place;
-use crate::config::scalar::Entries;
+use super::raw::{Nullable, RawHttp, non_empty};
+use crate::config::diagnostics::{Diagnostics, quote_or_redact};
+use crate::config::parse::from_yaml::RawMap;
+use crate::config::parse::yaml_path::YamlPath;
 
-/// The headers that may be set, and the values that are right where not all are.
+/// Headers that may be configured, as in exporter-toolkit, each with its valid values; an empty list
+/// means any value.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
     ("X-Frame-Options", &["deny", "sameorigin"]),
@@ -13,35 +14,47 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("X-XSS-Protection", &[]),
     ("Strict-Transport-Security", &[]),
 ];
-/// Those that may be set, with values that are right.
+
+/// Checks `http_server_config.headers`; headers with an empty value are left out.
 pub(super) fn headers(
-    notes: &mut Notes<'_>,
-    at: &Place,
+    diagnostics: &mut Diagnostics<'_>,
+    path: &YamlPath,
     raw: &RawHttp,
 ) -> Vec<(&'static str, String)> {
     let mut headers = Vec::new();
-    let at = at.key("headers");
-    for (name, value) in raw.headers.iter().flat_map(|Entries(entries)| entries) {
-        let place = at.key(name.clone());
-        let Some((name, right)) = HEADERS.iter().find(|(known, _)| known == name) else {
-            let known: Vec<_> = HEADERS.iter().map(|(known, _)| *known).collect();
-            notes.add(
-                &place,
+    let path = path.key("headers");
+    let entries = raw.headers.present().into_iter();
+    for (name, Nullable(value)) in entries.flat_map(|RawMap(entries)| entries) {
+        let path = path.key(name.clone());
+        let Some((name, valid_values)) = HEADERS.iter().find(|(known, _)| known == name) else {
+            let names: Vec<_> = HEADERS.iter().map(|(name, _)| *name).collect();
+            diagnostics.add(
+                &path,
                 format!(
-                    "this header cannot be set; those that can: {}",
-                    known.join(", ")
+                    "expected one of the headers {}, found {}; other headers cannot be configured",
+                    names.join(", "),
+                    quote_or_redact(name)
                 ),
             );
             continue;
         };
-        let Some(value) = given(value) else { continue };
-        if !right.is_empty() && !right.contains(&value) {
-            notes.add(
-                &place,
-                format!("this value is not right; write {}", right.join(" or ")),
+        let Some(value) = non_empty(value.as_ref()) else {
+            continue;
+        };
+        if !valid_values.is_empty() && !valid_values.contains(&value) {
+            diagnostics.add(
+                &path,
+                format!(
+                    "expected `{}`, found {}",
+                    valid_values.join("` or `"),
+                    quote_or_redact(value)
+                ),
             );
         } else if value.bytes().any(|byte| !(b' '..=b'~').contains(&byte)) {
-            notes.add(&place, "a header's value is one line of ASCII; write it so");
+            diagnostics.add(
+                &path,
+                "expected one line of printable ASCII, found other characters",
+            );
         } else {
             headers.push((*name, value.to_owned()));
         }

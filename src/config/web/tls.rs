@@ -1,50 +1,50 @@
-//! How connections are encrypted, and what clients must show.
+//! TLS settings of the server: certificate, client certificates, versions and cipher suites.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use super::offered::{self, SUITES, WEAK_SUITES};
-use super::raw::{RawTls, Words, given};
-use crate::config::complaint::{Notes, shown};
-use crate::config::place::Place;
-use crate::config::scalar::List;
+use super::go_tls_names::{self, SUPPORTED_SUITES, WEAK_SUITES};
+use super::raw::{Nullable, RawTls, WebBool, WebText, explicit};
+use crate::config::diagnostics::{Diagnostics, quote_or_redact};
+use crate::config::parse::from_yaml::Explicit;
+use crate::config::parse::yaml_path::YamlPath;
 
-/// How connections are encrypted.
+/// TLS settings of the server.
 #[derive(Clone, Debug)]
-pub struct Tls {
-    /// The server's certificate, and those between it and the root.
-    pub cert: Pem,
-    /// Its key.
-    pub key: Pem,
-    /// What is asked of clients.
+pub struct TlsSettings {
+    /// Certificate chain of the server: its certificate and the intermediate ones.
+    pub cert: PemSource,
+    /// Private key of the server.
+    pub key: PemSource,
+    /// Policy for client certificates.
     pub client_auth: ClientAuth,
-    /// Who vouches for clients.
-    pub client_ca: Option<Pem>,
-    /// The names of which a client's certificate must have one.
+    /// Certificate authorities for client certificates; `None`: those of the system, as in Go.
+    pub client_ca: Option<PemSource>,
+    /// Subject alternative names of which a client certificate needs one; `None`: any.
     pub client_allowed_sans: Option<Vec<String>>,
-    /// Whether TLS 1.2 is spoken.
+    /// Whether TLS 1.2 is enabled.
     pub tls12: bool,
-    /// Whether TLS 1.3 is spoken.
+    /// Whether TLS 1.3 is enabled.
     pub tls13: bool,
-    /// For TLS 1.2, in order of preference; `None`: all that are good.
+    /// TLS 1.2 cipher suites by Go's names, in order of preference; `None`: all supported ones.
     pub cipher_suites: Option<Vec<&'static str>>,
-    /// Whether the order above counts, or the client's.
+    /// Whether the order of `cipher_suites` takes precedence over the client's.
     pub prefer_server_cipher_suites: bool,
-    /// In order of preference; `None`: all that are good.
+    /// Curves by Go's names, in order of preference; `None`: all supported ones.
     pub curve_preferences: Option<Vec<&'static str>>,
 }
 
-/// Text in PEM, or where it is; relative to the folder of the web config file.
+/// PEM text, or the path of a file with it.
 #[derive(Clone)]
-pub enum Pem {
-    /// In this file.
+pub enum PemSource {
+    /// Path, relative to the folder of the web config file.
     File(PathBuf),
-    /// Here.
+    /// The text itself.
     Inline(String),
 }
 
-/// One of them may be a key.
-impl fmt::Debug for Pem {
+/// Redacts the text, which may be a private key.
+impl fmt::Debug for PemSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
@@ -53,207 +53,229 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// What is asked of clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Policy for client certificates, as in Go's `ClientAuthType`.
+///
+/// The order is that of protection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClientAuth {
-    /// Nothing.
+    /// No certificate is requested.
     None,
-    /// A certificate, which may be missing or anybody's.
+    /// A certificate is requested; it may be missing, and is not verified.
     Request,
-    /// A certificate, which may be anybody's.
-    RequireAny,
-    /// A certificate that the client CA vouches for, if any.
+    /// A certificate is requested; if there is one, the client CA must have signed it.
     VerifyIfGiven,
-    /// A certificate that the client CA vouches for.
+    /// A certificate is required, and not verified.
+    RequireAny,
+    /// A certificate that the client CA signed is required.
     RequireAndVerify,
 }
 
-/// `None` where nothing asks for TLS.
+/// Checks `tls_server_config`; `None` if TLS is not configured.
 pub(super) fn settings(
-    notes: &mut Notes<'_>,
-    at: &Place,
+    diagnostics: &mut Diagnostics<'_>,
+    path: &YamlPath,
     raw: &RawTls,
     warnings: &mut Vec<String>,
-) -> Option<Tls> {
+) -> Option<TlsSettings> {
     let cert = pem(
-        notes,
-        at,
+        diagnostics,
+        path,
         ("cert", &raw.cert),
         ("cert_file", &raw.cert_file),
     );
-    let key = pem(notes, at, ("key", &raw.key), ("key_file", &raw.key_file));
+    let key = pem(
+        diagnostics,
+        path,
+        ("key", &raw.key),
+        ("key_file", &raw.key_file),
+    );
     let client_ca = pem(
-        notes,
-        at,
+        diagnostics,
+        path,
         ("client_ca", &raw.client_ca),
         ("client_ca_file", &raw.client_ca_file),
     );
-    let client_auth = client_auth(notes, at, raw, client_ca.is_some());
-    let (tls12, tls13) = versions(notes, at, raw, warnings);
-    let suites = offered::suites(notes, &at.key("cipher_suites"), raw.cipher_suites.as_ref());
-    let curves = offered::curves(
-        notes,
-        &at.key("curve_preferences"),
-        raw.curve_preferences.as_ref(),
+    let client_auth = client_auth(diagnostics, path, raw, client_ca.is_some());
+    let (tls12, tls13) = versions(diagnostics, path, raw, warnings);
+    let suites = go_tls_names::suites(
+        diagnostics,
+        &path.key("cipher_suites"),
+        raw.cipher_suites.present(),
     );
-    for left_out in suites
-        .left_out
+    let curves = go_tls_names::curves(
+        diagnostics,
+        &path.key("curve_preferences"),
+        raw.curve_preferences.present(),
+    );
+    let weak_suites = suites
+        .unsupported
         .iter()
-        .filter(|name| WEAK_SUITES.contains(name))
-    {
-        warnings.push(format!(
-            "cipher_suites: {left_out} is weak, and not offered"
-        ));
-    }
-    for left_out in &curves.left_out {
-        warnings.push(format!("curve_preferences: {left_out} is not offered"));
-    }
-    // With none of its suites left, only the newer version can be spoken.
-    let tls12 = tls12 && suites.kept.as_ref().is_none_or(|kept| !kept.is_empty());
-    if !tls12 && !tls13 && notes.is_empty() {
-        notes.add(
-            &at.key("cipher_suites"),
+        .filter(|name| WEAK_SUITES.contains(name));
+    warnings.extend(
+        weak_suites.map(|name| format!("cipher_suites: weak cipher suite is not offered: {name}")),
+    );
+    // Without a cipher suite TLS 1.2 cannot be used.
+    let tls12 = tls12
+        && suites
+            .supported
+            .as_ref()
+            .is_none_or(|names| !names.is_empty());
+    if !tls12 && !tls13 && diagnostics.is_empty() {
+        diagnostics.add(
+            &path.key("cipher_suites"),
             format!(
-                "none of these can be offered; add one such as {}",
-                SUITES[0]
+                "expected at least one supported cipher suite, found none; add one such as {}",
+                SUPPORTED_SUITES[0]
             ),
         );
     }
-    if curves.kept.as_ref().is_some_and(Vec::is_empty) {
-        notes.add(
-            &at.key("curve_preferences"),
-            "none of these can be offered; add X25519",
-        );
-    }
-    let enabled = cert.is_some()
+    let is_enabled = cert.is_some()
         || key.is_some()
         || client_ca.is_some()
-        || given(&raw.client_auth_type).is_some();
-    if !enabled {
+        || explicit(&raw.client_auth_type).is_some();
+    if !is_enabled {
         return None;
     }
-    for (missing, key, file) in [(&cert, "cert", "cert_file"), (&key, "key", "key_file")] {
-        if missing.is_none() {
-            notes.add(
-                &at.key(file),
-                format!("TLS needs {key}_file or {key}; add one of them"),
+    for (source, inline_key, file_key) in [(&cert, "cert", "cert_file"), (&key, "key", "key_file")]
+    {
+        if source.is_none() {
+            diagnostics.add(
+                &path.key(file_key),
+                format!(
+                    "expected `{file_key}` or `{inline_key}`, found neither; add one of them to use TLS"
+                ),
             );
         }
     }
-    Some(Tls {
+    if raw
+        .client_allowed_sans
+        .present()
+        .is_some_and(|sans| sans.len() == 0)
+    {
+        warnings
+            .push("client_allowed_sans: the list is empty, so every client is refused".to_owned());
+    }
+    Some(TlsSettings {
         cert: cert?,
         key: key?,
         client_auth,
         client_ca,
-        client_allowed_sans: raw
-            .client_allowed_sans
-            .as_ref()
-            .map(|List(sans)| sans.iter().map(|Words(san)| san.clone()).collect()),
+        client_allowed_sans: raw.client_allowed_sans.present().map(|sans| {
+            let sans = sans.items().iter();
+            sans.map(|(_, WebText(san))| san.clone()).collect()
+        }),
         tls12,
         tls13,
-        // An empty list means the same as none.
-        cipher_suites: suites.kept.filter(|kept| !kept.is_empty()),
-        prefer_server_cipher_suites: raw.prefer_server_cipher_suites.unwrap_or(true),
-        curve_preferences: curves.kept,
+        // Empty if the list has no supported TLS 1.2 suite, in which case only TLS 1.3 is enabled.
+        cipher_suites: suites.supported.filter(|names| !names.is_empty()),
+        prefer_server_cipher_suites: raw
+            .prefer_server_cipher_suites
+            .present()
+            .is_none_or(|WebBool(is_preferred)| *is_preferred),
+        curve_preferences: curves.supported,
     })
 }
 
 fn pem(
-    notes: &mut Notes<'_>,
-    at: &Place,
-    (inline_key, inline): (&'static str, &Option<Words>),
-    (file_key, file): (&'static str, &Option<Words>),
-) -> Option<Pem> {
-    match (given(inline), given(file)) {
+    diagnostics: &mut Diagnostics<'_>,
+    path: &YamlPath,
+    (inline_key, inline): (&'static str, &Explicit<Nullable<WebText>>),
+    (file_key, file): (&'static str, &Explicit<Nullable<WebText>>),
+) -> Option<PemSource> {
+    match (explicit(inline), explicit(file)) {
         (Some(_), Some(_)) => {
-            notes.add(
-                &at.key(inline_key),
-                format!("both {inline_key} and {file_key} stand here; keep one"),
+            diagnostics.add(
+                &path.key(inline_key),
+                format!(
+                    "expected either `{inline_key}` or `{file_key}`, found both; remove one of them"
+                ),
             );
             None
         }
-        (Some(text), None) => Some(Pem::Inline(text.to_owned())),
-        (None, file) => file.map(|path| Pem::File(PathBuf::from(path))),
+        (Some(text), None) => Some(PemSource::Inline(text.to_owned())),
+        (None, file) => file.map(|path| PemSource::File(PathBuf::from(path))),
     }
 }
 
-fn client_auth(notes: &mut Notes<'_>, at: &Place, raw: &RawTls, has_ca: bool) -> ClientAuth {
-    let place = at.key("client_auth_type");
-    let auth = match given(&raw.client_auth_type) {
+fn client_auth(
+    diagnostics: &mut Diagnostics<'_>,
+    path: &YamlPath,
+    raw: &RawTls,
+    has_client_ca: bool,
+) -> ClientAuth {
+    let type_path = path.key("client_auth_type");
+    let auth = match explicit(&raw.client_auth_type) {
         None | Some("NoClientCert") => ClientAuth::None,
         Some("RequestClientCert") => ClientAuth::Request,
         Some("RequireAnyClientCert" | "RequireClientCert") => ClientAuth::RequireAny,
         Some("VerifyClientCertIfGiven") => ClientAuth::VerifyIfGiven,
         Some("RequireAndVerifyClientCert") => ClientAuth::RequireAndVerify,
         Some(other) => {
-            notes.add(
-                &place,
+            diagnostics.add(
+                &type_path,
                 format!(
-                    "{} is none of NoClientCert, RequestClientCert, RequireAnyClientCert, VerifyClientCertIfGiven and RequireAndVerifyClientCert; write one of them",
-                    shown(other)
+                    "expected NoClientCert, RequestClientCert, RequireAnyClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert, found {}",
+                    quote_or_redact(other)
                 ),
             );
             return ClientAuth::None;
         }
     };
-    let verifies = matches!(
-        auth,
-        ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify
-    );
-    if verifies && !has_ca {
-        notes.add(
-            &at.key("client_ca_file"),
-            "clients cannot be verified without knowing who vouches for them; add client_ca_file",
+    if auth == ClientAuth::None && has_client_ca {
+        diagnostics.add(
+            &type_path,
+            "expected a type that requests certificates, because a client CA is configured, found none; write RequireAndVerifyClientCert",
         );
     }
-    if auth == ClientAuth::None && has_ca {
-        notes.add(
-            &place,
-            "a client CA is given, and no client is asked for a certificate; write RequireAndVerifyClientCert",
-        );
-    }
-    let requires = matches!(auth, ClientAuth::RequireAny | ClientAuth::RequireAndVerify);
-    if raw.client_allowed_sans.is_some() && !requires {
-        notes.add(
-            &at.key("client_allowed_sans"),
-            "a client that shows no certificate has no name; with client_auth_type: RequireAndVerifyClientCert each has",
+    let requires_certificate =
+        matches!(auth, ClientAuth::RequireAny | ClientAuth::RequireAndVerify);
+    if raw.client_allowed_sans.present().is_some() && !requires_certificate {
+        diagnostics.add(
+            &path.key("client_allowed_sans"),
+            "expected a `client_auth_type` that requires certificates, found one that does not; write RequireAndVerifyClientCert",
         );
     }
     auth
 }
 
-/// Whether TLS 1.2 and whether TLS 1.3 is spoken.
+/// Checks the versions; returns whether TLS 1.2 and whether TLS 1.3 is enabled.
 fn versions(
-    notes: &mut Notes<'_>,
-    at: &Place,
+    diagnostics: &mut Diagnostics<'_>,
+    path: &YamlPath,
     raw: &RawTls,
     warnings: &mut Vec<String>,
 ) -> (bool, bool) {
-    let mut version = |key: &'static str, words, default| match given(words) {
+    let mut version = |key: &'static str, raw, default| match explicit(raw) {
         None => default,
         Some("TLS10") => 10,
         Some("TLS11") => 11,
         Some("TLS12") => 12,
         Some("TLS13") => 13,
         Some(other) => {
-            let text = format!(
-                "{} is none of TLS12 and TLS13; write one of them",
-                shown(other)
+            diagnostics.add(
+                &path.key(key),
+                format!(
+                    "expected `TLS12` or `TLS13`, found {}",
+                    quote_or_redact(other)
+                ),
             );
-            notes.add(&at.key(key), text);
             default
         }
     };
     let min = version("min_version", &raw.min_version, 12);
     let max = version("max_version", &raw.max_version, 13);
     if max < 12 {
-        let text = "nothing older than TLS 1.2 is spoken; write TLS12 or TLS13";
-        notes.add(&at.key("max_version"), text);
+        diagnostics.add(
+            &path.key("max_version"),
+            "expected `TLS12` or `TLS13`, found an older version, which is not supported",
+        );
     } else if min > max {
-        let text = "this is above max_version; exchange them";
-        notes.add(&at.key("min_version"), text);
+        diagnostics.add(
+            &path.key("min_version"),
+            "expected at most `max_version`, found a newer version; exchange the two",
+        );
     } else if min < 12 {
-        warnings.push("min_version: nothing older than TLS 1.2 is spoken".to_owned());
+        warnings.push("min_version: versions before TLS 1.2 are not offered".to_owned());
     }
     (min <= 12 && max >= 12, max >= 13)
 }

@@ -1,292 +1,352 @@
-//! The landing page: what this is, where everything stands, and how every business fares.
+//! Landing page: links to the other pages, and the health of every business.
 //!
-//! One document that loads nothing and runs nothing. What is in trouble comes first and open;
-//! what is well can be folded open, and is left out where the page would grow too long.
+//! A single HTML document without scripts and other resources. Businesses with problems come first
+//! and are expanded; healthy ones are collapsed if there are many, and left out if the page would
+//! become too large.
 //!
-//! It is loaded anew by `<meta http-equiv=refresh>`: browsers keep the place that somebody has
-//! scrolled to, but fold everything as it was sent. Keeping that too needs a script, and a page
-//! that shows other people's texts is safest where no script may run; so whoever wants to watch
-//! a business follows its link, which shows that one alone, and whoever wants to read can stop it.
+//! The page reloads itself with `<meta http-equiv=refresh>`. Browsers keep the scroll position then,
+//! but expand and collapse all sections as in the document. Keeping that too would need a script, and
+//! a page with texts from configs and from the API is safest without scripts. Instead, each business
+//! has a link to a page with only this business, and another link turns reloading off.
 
 mod business;
-mod html;
-mod words;
+mod display;
+mod quotas;
+mod size_budget;
+mod table;
 
+use std::fmt::Display;
 use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use ring::digest;
 
-use self::business::{Seen, card, is_troubled, is_waiting};
-use self::html::Html;
-use self::words::{Counted, Percent};
-use super::status::{PAUSE_RATIO, State, Status};
+use self::business::{RenderContext, card, has_problem, is_not_polled, max_quota_ratio};
+use self::display::{Percent, Plural};
+use self::size_budget::SizeBudget;
+use self::table::SortKey;
+use super::status::{BusinessStatus, HealthState, PAUSE_RATIO, StatusReport};
 
 const STYLE: &str = include_str!("style.css");
 
-/// How often it is loaded anew, in seconds.
-const REFRESH: u32 = 15;
+/// Reload interval in seconds.
+const REFRESH_SECONDS: u32 = 15;
 
-/// As many businesses are shown open although they are well.
-const FEW: usize = 8;
+/// Maximum number of businesses with which healthy ones are expanded too.
+const MAX_EXPANDED_BUSINESSES: usize = 8;
 
-/// Businesses are added until the page has so many bytes: what a phone opens without a thought.
-const LONGEST: usize = 400_000;
+/// Size in bytes of table and sections from which further businesses are left out, so that phones can open the page.
+const MAX_PAGE_BYTES: usize = 400_000;
 
-/// Nothing is loaded or run; only the style of this very page is believed, and only its own form
-/// may be sent.
-pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
+/// Size in bytes from which the table of all businesses has no further rows, which leaves room for problems.
+const MAX_TABLE_BYTES: usize = 250_000;
+
+/// Folder of the documents of this version.
+const DOCUMENTS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/");
+
+/// Content security policy: no resources and no scripts, only the style sheet of this page, by its
+/// hash, and forms that are sent to this server.
+pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
     format!(
         "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
 });
 
-/// What a visitor asked for.
+/// Query parameters of the landing page.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Visit {
-    /// Only these businesses; empty: all.
+pub(super) struct PageQuery {
+    /// Names of the businesses to show; empty for all.
     pub(super) businesses: Vec<String>,
-    /// Whether it is to stand still.
-    pub(super) still: bool,
+    /// Whether the page should not reload itself (`refresh=off`).
+    pub(super) no_refresh: bool,
+    /// Order of the table of all businesses (`sort=name`).
+    sort: SortKey,
 }
 
-impl Visit {
-    /// What the query says.
+impl PageQuery {
+    /// Parses a query string. Unknown parameters are ignored.
     pub(super) fn of(query: Option<&str>) -> Self {
-        let mut visit = Self::default();
+        let mut page_query = Self::default();
         for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match key.as_ref() {
-                "business" if !value.is_empty() => visit.businesses.push(value.into_owned()),
-                "refresh" => visit.still = value == "off",
+                "business" if !value.is_empty() => page_query.businesses.push(value.into_owned()),
+                "sort" => page_query.sort = SortKey::parse(&value),
+                "refresh" => page_query.no_refresh = value == "off",
                 _ => {}
             }
         }
-        visit
+        page_query
     }
 }
 
-/// The page as HTML. `series` is how many there are, where that may be told.
-pub(super) fn html(
-    status: &Status<'_>,
+/// Renders the page. `series` is the number of series, or `None` to omit it. `config_errors` are the errors of files
+/// that are not in force, empty if there are none.
+pub(super) fn page(
+    status: &StatusReport<'_>,
     series: Option<u64>,
     telemetry_path: &str,
-    visit: &Visit,
-) -> String {
-    let mut html = Html::default();
-    let seen = Seen {
+    config_errors: &str,
+    page_query: &PageQuery,
+) -> Markup {
+    let context = RenderContext {
         now: status.now_timestamp_seconds,
         quota_share: status.quota_share_ratio,
         telemetry_path,
     };
-    head(&mut html, status, visit);
-    html.raw("<header><h1>Marketing Messages exporter</h1><p>Version ");
-    html.text(status.version)
-        .raw(" · revision <code>")
-        .text(status.revision)
-        .raw("</code>");
-    if status.shard.count > 1 {
-        html.raw(" · shard ").text(status.shard.index);
-        html.raw(" of ")
-            .text(status.shard.count)
-            .raw(", counted from 0");
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(status, page_query))
+            body {
+                (header(status, telemetry_path, page_query))
+                main {
+                    @if !config_errors.is_empty() {
+                        section {
+                            h2 { "Config files that are not in force" }
+                            pre { (config_errors) }
+                        }
+                    }
+                    (summary(status, series))
+                    (businesses(status, page_query, context))
+                }
+                (footer(status, page_query))
+            }
+        }
+        "\n"
     }
-    html.raw("<nav aria-label=Pages><ul><li><a href='.")
-        .text(telemetry_path);
-    link_all(&mut html, visit);
-    html.raw("'>Metrics</a><li><a href='./api/status");
-    link_all(&mut html, visit);
-    html.raw("'>Status as JSON</a><li><a href='./-/healthy'>Health</a><li><a href='./-/ready'>Readiness</a></ul></nav></header><main>");
-    glance(&mut html, status, series);
-    businesses(&mut html, status, visit, seen);
-    foot(&mut html, status, visit);
-    html.finish()
 }
 
-fn head(html: &mut Html, status: &Status<'_>, visit: &Visit) {
-    html.raw("<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'><meta name=color-scheme content='light dark'>");
-    if !visit.still {
-        html.raw("<meta http-equiv=refresh content=")
-            .text(REFRESH)
-            .raw(">");
+fn head(status: &StatusReport<'_>, page_query: &PageQuery) -> Markup {
+    let businesses = status.businesses.iter();
+    let with_problems = businesses.filter(|business| has_problem(business)).count();
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width,initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            @if !page_query.no_refresh {
+                meta http-equiv="refresh" content=(REFRESH_SECONDS);
+            }
+            title {
+                @if with_problems > 0 {
+                    (Plural(with_problems, "business with problems", "businesses with problems"))
+                    " – "
+                }
+                "Marketing Messages exporter"
+            }
+            // With an empty icon, browsers do not request /favicon.ico.
+            link rel="icon" href="data:,";
+            style { (PreEscaped(STYLE)) }
+        }
     }
-    html.raw("<title>");
-    let troubled = status
-        .businesses
-        .iter()
-        .filter(|one| is_troubled(one))
-        .count();
-    if troubled > 0 {
-        html.text(Counted(
-            troubled,
-            "business in trouble",
-            "businesses in trouble",
-        ));
-        html.raw(" – ");
-    }
-    // The empty icon: browsers ask for none then.
-    html.raw("Marketing Messages exporter</title><link rel=icon href='data:,'><style>");
-    html.raw(STYLE).raw("</style></head><body>");
 }
 
-/// Everything in a few numbers.
-fn glance(html: &mut Html, status: &Status<'_>, series: Option<u64>) {
-    let sources = || status.businesses.iter().flat_map(|one| &one.sources);
-    let in_state = |state| {
+fn header(status: &StatusReport<'_>, telemetry_path: &str, page_query: &PageQuery) -> Markup {
+    let shard = &status.shard;
+    let query = query_string(&business_params(page_query));
+    html! {
+        header {
+            h1 { "Marketing Messages exporter" }
+            p {
+                "Version " (status.version) " · revision " code { (status.revision) }
+                @if shard.count > 1 {
+                    " · shard " (shard.index) " of " (shard.count) ", counted from 0"
+                }
+            }
+            nav aria-label="Pages" {
+                ul {
+                    li { a href={ "." (telemetry_path) (query) } { "Metrics" } }
+                    li { a href={ "./api/status" (query) } { "Status as JSON" } }
+                    li { a href="./-/healthy" { "Health" } }
+                    li { a href="./-/ready" { "Readiness" } }
+                }
+            }
+        }
+    }
+}
+
+/// Renders the totals over all businesses.
+fn summary(status: &StatusReport<'_>, series: Option<u64>) -> Markup {
+    let businesses = || status.businesses.iter();
+    let sources = || businesses().flat_map(|business| &business.sources);
+    let windows_in_state = |state| {
         let windows = sources().flat_map(|source| &source.windows);
         windows.filter(|window| window.state == state).count()
     };
-    let quotas = status.businesses.iter().flat_map(|one| &one.quotas);
-    let fullest = quotas.map(|quota| quota.ratio).reduce(f64::max);
-    html.raw("<section aria-labelledby=glance><h2 id=glance>At a glance</h2><dl class=tiles>");
-    tile(html, "Businesses", status.businesses.len(), "");
-    tile(html, "Sources", sources().count(), "");
-    tile(html, "Windows up", in_state(State::Up), "");
-    let down = in_state(State::Down);
-    tile(
-        html,
-        "Windows down",
-        down,
-        if down > 0 { "down" } else { "" },
-    );
-    match in_state(State::NotPolled) {
-        0 => {}
-        waiting => tile(html, "Not yet polled", waiting, "wait"),
-    }
-    if let Some(fullest) = fullest {
-        let class = match fullest {
-            ratio if ratio >= PAUSE_RATIO => "down",
-            ratio if ratio > status.quota_share_ratio => "warn",
-            _ => "",
-        };
-        tile(html, "Fullest quota", Percent(fullest), class);
-    }
-    if let Some(series) = series {
-        tile(html, "Series", series, "");
-    }
-    html.raw("</dl></section>");
-}
-
-fn tile(html: &mut Html, name: &'static str, value: impl std::fmt::Display, class: &'static str) {
-    html.raw("<div><dt>")
-        .raw(name)
-        .raw("<dd class='")
-        .raw(class)
-        .raw("'>");
-    html.text(value).raw("</div>");
-}
-
-fn businesses(html: &mut Html, status: &Status<'_>, visit: &Visit, seen: Seen<'_>) {
-    let all = || status.businesses.iter();
-    let few = status.businesses.len() <= FEW;
-    let mut troubled: Vec<_> = all().filter(|one| is_troubled(one)).collect();
-    troubled.sort_by_key(|one| one.troubles.first().copied());
-    let waiting = all().filter(|one| !is_troubled(one) && is_waiting(one));
-    let well = all().filter(|one| !is_troubled(one) && !is_waiting(one));
-    let mut left_out = 0;
-    for (id, title, group, open) in [
-        ("trouble", "Needs a look", troubled, true),
-        ("waiting", "Not yet polled", waiting.collect(), few),
-        ("well", "All is well", well.collect(), few),
-    ] {
-        if group.is_empty() {
-            continue;
-        }
-        html.raw("<section aria-labelledby=")
-            .raw(id)
-            .raw("><h2 id=")
-            .raw(id)
-            .raw(">");
-        html.raw(title)
-            .raw(" <small>")
-            .text(group.len())
-            .raw("</small></h2>");
-        let mut hidden = 0;
-        for business in group {
-            match html.len() < LONGEST {
-                true => card(html, business, open, seen),
-                false => hidden += 1,
+    let down = windows_in_state(HealthState::Down);
+    let not_polled = windows_in_state(HealthState::NotPolled);
+    html! {
+        section aria-labelledby="summary" {
+            h2 id="summary" { "Summary" }
+            dl.tiles {
+                (tile("Businesses", businesses().count(), None))
+                (tile("Sources", sources().count(), None))
+                (tile("Windows up", windows_in_state(HealthState::Up), None))
+                (tile("Windows down", down, (down > 0).then_some("down")))
+                @if not_polled > 0 {
+                    (tile("Windows not polled", not_polled, Some("not-polled")))
+                }
+                @if let Some(ratio) = businesses().filter_map(max_quota_ratio).reduce(f64::max) {
+                    @let class = match ratio {
+                        ratio if ratio >= PAUSE_RATIO => Some("down"),
+                        ratio if ratio > status.quota_share_ratio => Some("warn"),
+                        _ => None,
+                    };
+                    (tile("Highest quota usage", Percent(ratio), class))
+                }
+                @if let Some(series) = series {
+                    (tile("Series", series, None))
+                }
             }
         }
-        if hidden > 0 {
-            html.raw("<p>… and ")
-                .text(Counted(hidden, "business that is", "businesses that are"));
-            html.raw(" not shown here.</p>");
-        }
-        html.raw("</section>");
-        left_out += hidden;
-    }
-    if left_out > 0 || !visit.businesses.is_empty() {
-        html.raw("<form role=search><label for=business>Look at one business</label> <input id=business name=business required spellcheck=false> <button>Show</button>");
-        if !visit.businesses.is_empty() {
-            html.raw(" <a href='./'>all businesses</a>");
-        }
-        html.raw("</form>");
     }
 }
 
-fn foot(html: &mut Html, status: &Status<'_>, visit: &Visit) {
-    html.raw("</main><footer><p>As of ");
-    let at = status.now_timestamp_seconds;
-    match moment(at) {
-        Some(moment) => time(html, at, moment.strftime("%Y-%m-%d %H:%M:%S UTC")),
-        None => {
-            html.raw("now");
-        }
+fn tile(name: &str, value: impl Display, class: Option<&str>) -> Markup {
+    html! {
+        div { dt { (name) } dd class=[class] { (value) } }
     }
-    let mut query: Vec<(&str, &str)> = named(visit).collect();
-    if visit.still {
-        html.raw(", standing still. <a href='./");
-        link(html, &query);
-        html.raw("'>Keep it fresh</a>");
-    } else {
-        query.push(("refresh", "off"));
-        html.raw(", loaded anew every ")
-            .text(REFRESH)
-            .raw(" s. <a href='./");
-        link(html, &query);
-        html.raw("'>Stop that</a>");
-    }
-    html.raw("<p>Polls slow down above ")
-        .text(Percent(status.quota_share_ratio));
-    html.raw(" of a quota and pause at ")
-        .text(Percent(PAUSE_RATIO));
-    html.raw(". What each state and fault means, and what to do: <code>docs/web.md</code> and <code>docs/runbooks.md</code>.</footer></body></html>\n");
 }
 
-/// A moment, said in those words.
-fn time(html: &mut Html, at: f64, words: impl std::fmt::Display) {
-    match moment(at) {
-        Some(moment) => html
-            .raw("<time datetime='")
-            .text(moment.strftime("%FT%TZ"))
-            .raw("'>"),
-        None => html.raw("<time>"),
-    };
-    html.text(words).raw("</time>");
-}
-
-fn moment(at: f64) -> Option<jiff::Timestamp> {
-    let since = jiff::SignedDuration::try_from_secs_f64(at).ok()?;
-    jiff::Timestamp::from_duration(since).ok()
-}
-
-fn named(visit: &Visit) -> impl Iterator<Item = (&str, &str)> {
-    visit
+fn businesses(
+    status: &StatusReport<'_>,
+    page_query: &PageQuery,
+    context: RenderContext<'_>,
+) -> Markup {
+    let has_table =
+        status.businesses.len() >= table::MIN_BUSINESSES && page_query.businesses.is_empty();
+    let table = has_table.then(|| table::table(status, page_query.sort, context, MAX_TABLE_BYTES));
+    let table_bytes = table.as_ref().map_or(0, |table| table.0.len());
+    let mut budget = SizeBudget(MAX_PAGE_BYTES.saturating_sub(table_bytes));
+    let expand_all = status.businesses.len() <= MAX_EXPANDED_BUSINESSES;
+    let (mut with_problems, others): (Vec<_>, Vec<_>) = status
         .businesses
         .iter()
-        .map(|name| ("business", name.as_str()))
-}
-
-fn link_all(html: &mut Html, visit: &Visit) {
-    link(html, &named(visit).collect::<Vec<_>>());
-}
-
-/// The query of a link.
-fn link(html: &mut Html, query: &[(&str, &str)]) {
-    if !query.is_empty() {
-        let mut encoded = form_urlencoded::Serializer::new(String::new());
-        html.raw("?").text(encoded.extend_pairs(query).finish());
+        .partition(|business| has_problem(business));
+    with_problems.sort_by_key(|business| business.problems.first().copied());
+    let (not_polled, healthy): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|business| is_not_polled(business));
+    let mut sections = Vec::new();
+    let mut total_hidden = 0;
+    for (id, title, group, open) in [
+        ("problems", "With problems", with_problems, true),
+        ("not-polled", "Not polled yet", not_polled, expand_all),
+        ("healthy", "Healthy", healthy, expand_all),
+    ] {
+        // The table has the others, each with a link to its details.
+        if group.is_empty() || (has_table && id != "problems") {
+            continue;
+        }
+        let count = group.len();
+        let render = |business: &BusinessStatus<'_>| card(business, open, context);
+        let (cards, hidden) = budget.render_each(group, render);
+        total_hidden += hidden;
+        sections.push(html! {
+            section aria-labelledby=(id) {
+                h2 id=(id) { (title) " " small { (count) } }
+                @for card in cards { (card) }
+                @if hidden > 0 {
+                    (hidden_businesses(hidden))
+                }
+            }
+        });
     }
+    html! {
+        @if let Some(table) = table {
+            (search(page_query))
+            (table)
+        }
+        @for section in sections { (section) }
+        @if !has_table && (total_hidden > 0 || !page_query.businesses.is_empty()) {
+            (search(page_query))
+        }
+    }
+}
+
+/// Renders the number of businesses that the size limit leaves out.
+fn hidden_businesses(hidden: usize) -> Markup {
+    html! {
+        p { "… and " (Plural(hidden, "more business", "more businesses")) ", not shown here." }
+    }
+}
+
+/// Renders the form that leads to the page of one business.
+fn search(page_query: &PageQuery) -> Markup {
+    html! {
+        form role="search" {
+            label for="business" { "Show one business" } " "
+            input id="business" name="business" required spellcheck="false"; " "
+            button { "Show" }
+            @if !page_query.businesses.is_empty() {
+                " " a href="./" { "all businesses" }
+            }
+        }
+    }
+}
+
+fn footer(status: &StatusReport<'_>, page_query: &PageQuery) -> Markup {
+    let now = status.now_timestamp_seconds;
+    let mut params = business_params(page_query);
+    if !page_query.no_refresh {
+        params.push(("refresh", "off"));
+    }
+    let reloading = query_string(&params);
+    html! {
+        footer {
+            p {
+                "As of "
+                @match timestamp(now) {
+                    Some(date) => (time(now, date.strftime("%Y-%m-%d %H:%M:%S UTC"))),
+                    None => "now",
+                }
+                @if page_query.no_refresh {
+                    ". The page does not reload itself. "
+                    a href={ "./" (reloading) } { "Turn reloading on" }
+                } @else {
+                    ". The page reloads every " (REFRESH_SECONDS) " s. "
+                    a href={ "./" (reloading) } { "Turn reloading off" }
+                }
+            }
+            p {
+                "Polls slow down above " (Percent(status.quota_share_ratio))
+                " of a quota and pause at " (Percent(PAUSE_RATIO)) ". Documents: "
+                a href={ (DOCUMENTS) "web.md#landing-page" } { "states and problems" } ", "
+                a href={ (DOCUMENTS) "runbooks.md" } { "errors and alerts" } ", "
+                a href={ (DOCUMENTS) "adding-a-customer.md" } { "adding a customer" } ", "
+                a href={ (DOCUMENTS) "faq.md" } { "questions" } "."
+            }
+        }
+    }
+}
+
+/// Renders a `time` element for `seconds` since 1970-01-01 UTC, with `text` as its content.
+fn time(seconds: f64, text: impl Display) -> Markup {
+    let datetime = timestamp(seconds).map(|date| date.strftime("%FT%TZ").to_string());
+    html! {
+        time datetime=[datetime] { (text) }
+    }
+}
+
+fn timestamp(seconds: f64) -> Option<jiff::Timestamp> {
+    let since_epoch = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
+    jiff::Timestamp::from_duration(since_epoch).ok()
+}
+
+/// Returns the parameters of links that stay on the selected businesses.
+fn business_params(page_query: &PageQuery) -> Vec<(&str, &str)> {
+    let names = page_query.businesses.iter();
+    names.map(|name| ("business", name.as_str())).collect()
+}
+
+/// Returns the query string of a link; empty without parameters.
+fn query_string(params: &[(&str, &str)]) -> String {
+    if params.is_empty() {
+        return String::new();
+    }
+    let mut encoded = form_urlencoded::Serializer::for_suffix("?".to_owned(), 1);
+    encoded.extend_pairs(params).finish()
 }

@@ -1,15 +1,15 @@
-//! Adaptation: what the API cannot give is learnt once, told once, and costs nothing else.
+//! Adaptation to rejected fields, page sizes and API versions: applied and logged once.
 
 use std::time::Duration;
 
-use marketing_messages_exporter::simulator::World;
+use graph_simulator::World;
 use tokio::time::sleep;
 
 use super::program::{Folder, Program};
 use crate::harness::{Api, token};
 
-/// The binary on two ad accounts and two windows of the demo.
-async fn serve(api: &Api, folder: &Folder) -> Program {
+/// Starts the binary with two ad accounts and two windows of the demo.
+async fn start_program(api: &Api, folder: &Folder) -> Program {
     let token = folder.write("token", &token("EVERYONE"));
     folder.write(
         "config.yaml",
@@ -27,14 +27,15 @@ businesses: [{{ name: acme, access_token_file: {}, ad_accounts: [{{ id: act_1015
 }
 
 #[tokio::test]
-async fn adaptation_a_rejected_field_is_warned_about_once_and_the_others_go_on() {
+async fn rejected_field_is_logged_once_and_others_remain() {
     let api = Api::demo().await;
-    api.break_with(&["rejected_field=marketing_messages_read_rate"]);
+    api.inject_faults(&["rejected_field=marketing_messages_read_rate"]);
     let folder = Folder::new();
-    let program = serve(&api, &folder).await;
-    let polls =
-        |n: f64| move |page: &crate::page::Page| page.value("exporter_polls_total", &[]) >= Some(n);
-    let page = program.visitor.page_when(polls(20.0)).await;
+    let program = start_program(&api, &folder).await;
+    let page = program
+        .visitor
+        .page_when(|page| page.value("exporter_polls_total", &[]) >= Some(20.0))
+        .await;
     page.assert(
         "exporter_field_rejected",
         &[("field", "marketing_messages_read_rate")],
@@ -43,52 +44,70 @@ async fn adaptation_a_rejected_field_is_warned_about_once_and_the_others_go_on()
     page.assert_absent("read_ratio", &[]);
     assert!(page.all("delivered", &[]).len() >= 12 && page.all("conversions", &[]).len() >= 120);
     assert!(page.all("up", &[]).iter().all(|up| up.number == "1"));
-    // Each source asked for it once.
     let errors = page.all("exporter_api_request_errors_total", &[]);
-    let errors: f64 = errors.iter().map(|errors| errors.value()).sum();
-    assert!(errors <= 2.0, "{errors}");
-    let log = program.log();
-    assert_eq!(
-        log.matches("the API does not take this field").count(),
-        1,
-        "{log}"
+    let errors: f64 = errors.iter().map(|sample| sample.value()).sum();
+    assert!(
+        errors <= 2.0,
+        "each of the two sources should request the field at most once: {errors}"
     );
+    let log = program.log();
+    assert_eq!(log.matches("field rejected by the API").count(), 1, "{log}");
+    // The API accepts the field again, and a reload requests it.
+    api.clear_faults();
+    program.signal("HUP");
+    let page = program
+        .visitor
+        .page_when(|page| page.all("read_ratio", &[("window", "today")]).len() >= 3)
+        .await;
+    page.assert_absent("exporter_field_rejected", &[]);
 }
 
 #[tokio::test]
-async fn adaptation_an_upgraded_version_is_on_the_page_and_warned_about_once() {
+async fn upgraded_api_version_is_exported_and_logged_once() {
     let api = Api::demo().await;
-    api.break_with(&["version=v27.0"]);
+    api.inject_faults(&["version=v28.0"]);
     let folder = Folder::new();
-    let program = serve(&api, &folder).await;
+    let program = start_program(&api, &folder).await;
     let page = program
         .visitor
         .page_when(|page| page.value("exporter_polls_total", &[]) >= Some(12.0))
         .await;
-    let versions = [("configured", "v26.0"), ("answered", "v27.0")];
+    let versions = [("configured", "v27.0"), ("answered", "v28.0")];
     page.assert("exporter_api_version_info", &versions, "1");
     assert_eq!(page.all("exporter_api_version_info", &[]).len(), 1);
+    let configured = versions[0].1;
+    page.assert(
+        "exporter_api_version_warning",
+        &[("version", configured)],
+        "1",
+    );
+    // The end of the newest version is not known.
+    page.assert_absent("exporter_api_version_end_timestamp_seconds", &[]);
     let log = program.log();
     assert_eq!(
-        log.matches("another API version answered").count(),
+        log.matches("API version differs from the configured one")
+            .count(),
         1,
         "{log}"
     );
-    assert!(log.contains("auto-upgraded"), "Meta's own warning: {log}");
-    api.mend();
+    assert!(
+        log.contains("auto-upgraded"),
+        "Meta's warning should be logged: {log}"
+    );
+    api.clear_faults();
     program
         .visitor
         .page_when(|page| {
-            page.value("exporter_api_version_info", &[("answered", "v26.0")]) == Some(1.0)
+            page.value("exporter_api_version_info", &[("answered", "v27.0")]) == Some(1.0)
                 && page.all("exporter_api_version_info", &[]).len() == 1
         })
         .await;
 }
 
 #[tokio::test]
-async fn adaptation_a_page_size_that_worked_is_kept_by_every_later_poll() {
+async fn reduced_page_size_is_kept_by_later_polls() {
     let api = Api::start(World::with_campaigns(30, 0)).await;
-    api.break_with(&["too_large=8;code=1487534@endpoint:insights"]);
+    api.inject_faults(&["too_large=8;code=1487534@endpoint:insights"]);
     let config = "polling: { interval: 150ms }
 windows: [{ name: today, date_preset: today }]
 businesses: [{ name: acme, access_token_env: EVERYONE, ad_accounts: [{ id: act_10150000000009001 }] }]
@@ -100,21 +119,25 @@ businesses: [{ name: acme, access_token_env: EVERYONE, ad_accounts: [{ id: act_1
     assert_eq!(page.all("delivered", &[]).len(), 30);
     page.assert("up", &[], "1");
     let requests = api.simulator.requests();
-    let refused = requests
+    let rejected = requests
         .iter()
         .filter(|request| request.status != 200)
         .count();
-    assert_eq!(refused, 6, "500, 250, 125, 62, 31, 15, and never again");
+    // With the limits 500, 250, 125, 62, 31 and 15.
+    assert_eq!(
+        rejected, 6,
+        "the first poll should find the page size, and later polls keep it"
+    );
 }
 
 #[tokio::test]
-async fn retry_an_outage_of_two_answers_is_not_even_a_failed_poll() {
+async fn two_failed_attempts_do_not_fail_the_poll() {
     let api = Api::demo().await;
     let folder = Folder::new();
-    let program = serve(&api, &folder).await;
-    program.visitor.page_up().await;
-    let requests = api.simulator.requests().len();
-    api.break_with(&["unavailable=2@act_10150000000001101*2"]);
+    let program = start_program(&api, &folder).await;
+    program.visitor.page_all_up().await;
+    let requests_before = api.simulator.requests().len();
+    api.inject_faults(&["unavailable=2@act_10150000000001101*2"]);
     sleep(Duration::from_secs(2)).await;
     let page = program.visitor.page().await;
     let labels = [("reason", "unavailable"), ("code", "2")];
@@ -125,5 +148,6 @@ async fn retry_an_outage_of_two_answers_is_not_even_a_failed_poll() {
         "0",
     );
     assert!(page.all("up", &[]).iter().all(|up| up.number == "1"));
-    assert!(api.simulator.requests().len() > requests + 10);
+    let requests = api.simulator.requests().len() - requests_before;
+    assert!(requests > 10, "polls should continue: {requests} requests");
 }

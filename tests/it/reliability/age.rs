@@ -1,16 +1,17 @@
-//! Age: polls are spread, never overlap, and end where the numbers no longer move.
+//! Poll schedule: polls are spread over the interval, do not overlap, and are rare for windows that no longer change.
 
 use std::time::Duration;
 
-use marketing_messages_exporter::simulator::World;
+use graph_simulator::World;
 use tokio::time::sleep;
 
 use crate::harness::Api;
 
-const NEXT: &str = "exporter_next_poll_timestamp_seconds";
+const NEXT_POLL: &str = "exporter_next_poll_timestamp_seconds";
+const SKIPPED: &str = "exporter_polls_skipped_total";
 
 #[tokio::test]
-async fn age_a_window_that_no_longer_changes_is_asked_once_a_day() {
+async fn window_that_ended_long_ago_is_polled_daily() {
     let api = Api::start(World::with_campaigns(2, 0)).await;
     let config = "polling: { interval: 100ms, stale_after: 1s }
 windows:
@@ -19,74 +20,69 @@ windows:
 businesses: [{ name: acme, access_token_env: EVERYONE, ad_accounts: [{ id: act_10150000000009001 }] }]
 ";
     let exporter = api.exporter(config).await;
-    exporter.page_up().await;
+    exporter.page_all_up().await;
     sleep(Duration::from_millis(1500)).await;
     let page = exporter.page().await;
     let spring = [("window", "spring")];
-    let now = marketing_messages_exporter::poll::clock::now()
+    let now = marketing_messages_exporter::platform::clock::now()
         .as_duration()
         .as_secs_f64();
-    let wait = page.value(NEXT, &spring).unwrap() - now;
-    assert!((43_000.0..=130_000.0).contains(&wait), "{wait}");
+    let wait = page.value(NEXT_POLL, &spring).unwrap() - now;
+    assert!(
+        (43_000.0..=130_000.0).contains(&wait),
+        "the next poll should be half to one and a half days away: {wait} s"
+    );
     page.assert("exporter_stale_after_seconds", &spring, "172800");
     page.assert("exporter_stale_after_seconds", &[("window", "today")], "1");
     assert!(
         !page.all("delivered", &spring).is_empty(),
-        "older than stale_after, and still true"
+        "values should be kept longer than polling.stale_after"
     );
     let requests = api.simulator.requests();
-    let asked = |what: &str| {
+    let requests_with = |text: &str| {
         requests
             .iter()
-            .filter(|r| r.query.iter().any(|(_, v)| v.contains(what)))
+            .filter(|r| r.query.iter().any(|(_, v)| v.contains(text)))
             .count()
     };
-    assert_eq!(asked("2026-05-01"), 2, "one poll of two questions");
-    assert!(asked("today") >= 10);
+    assert_eq!(
+        requests_with("2026-05-01"),
+        2,
+        "there should be one poll with one query, and one of the total of the ad account"
+    );
+    let today = requests_with("2026-11-23");
+    assert!(today >= 10, "{today} requests");
 }
 
 #[tokio::test]
-async fn age_a_poll_that_takes_longer_than_its_interval_is_not_overtaken_but_skipped_and_counted() {
+async fn poll_slower_than_interval_is_skipped() {
     let api = Api::start(World::with_campaigns(2, 0)).await;
     let config = "polling: { interval: 100ms }
 windows: [{ name: today, date_preset: today }]
 businesses: [{ name: acme, access_token_env: EVERYONE, ad_accounts: [{ id: act_10150000000009001 }] }]
 ";
     let exporter = api.exporter(config).await;
-    exporter.page_up().await;
-    api.break_with(&["slow=400"]);
+    exporter.page_all_up().await;
+    api.inject_faults(&["slow=400"]);
     sleep(Duration::from_millis(500)).await;
     let before = api.calls("insights");
     sleep(Duration::from_secs(2)).await;
     let calls = api.calls("insights") - before;
-    // One at a time takes 400 ms; two at a time would be ten.
-    assert!((3..=6).contains(&calls), "{calls}");
+    // One call at a time takes 400 ms, so there are 5 in 2 s; two at a time would make 10.
+    assert!(
+        (3..=6).contains(&calls),
+        "polls should not overlap: {calls} calls"
+    );
     let page = exporter.page().await;
-    assert!(page.value("exporter_polls_skipped_total", &[]) >= Some(4.0));
+    assert!(page.value(SKIPPED, &[]) >= Some(4.0), "{}", page.text);
     page.assert("up", &[], "1");
 }
 
 #[tokio::test]
-async fn age_polls_are_spread_over_the_interval() {
+async fn windows_of_a_source_are_polled_together() {
     let api = Api::demo().await;
-    let presets = [
-        "today",
-        "yesterday",
-        "this_month",
-        "last_month",
-        "this_quarter",
-        "last_3d",
-        "last_7d",
-        "last_14d",
-        "last_28d",
-        "last_30d",
-        "last_90d",
-        "last_week_mon_sun",
-        "last_week_sun_sat",
-        "last_quarter",
-        "this_year",
-    ];
-    let windows = presets.map(|preset| format!("{{ name: {preset}, date_preset: {preset} }}"));
+    let windows = ["today", "this_month", "last_7d", "last_30d"];
+    let windows = windows.map(|preset| format!("{{ name: {preset}, date_preset: {preset} }}"));
     let accounts = [1101, 1102].map(|n| format!("{{ id: act_1015000000000{n} }}"));
     let config = format!(
         "windows: [{}]
@@ -95,16 +91,31 @@ businesses: [{{ name: acme, access_token_env: EVERYONE, ad_accounts: [{}] }}]
         windows.join(", "),
         accounts.join(", ")
     );
-    let page = api.exporter(&config).await.page_up().await;
-    let mut minutes = [0; 15];
-    for next in page.all(NEXT, &[]) {
-        let minute = next.value().rem_euclid(900.0) / 60.0;
-        minutes[(0..15).rposition(|n| f64::from(n) <= minute).unwrap()] += 1;
-    }
-    assert_eq!(minutes.iter().sum::<i32>(), 30);
-    assert!(minutes.iter().all(|polls| *polls <= 8), "{minutes:?}");
+    let page = api.exporter(&config).await.page_all_up().await;
+    let phase = |source: &str| {
+        let due = page.all(NEXT_POLL, &[("source", source)]);
+        assert_eq!(due.len(), 4);
+        let phases: Vec<f64> = due
+            .iter()
+            .map(|next| next.value().rem_euclid(900.0))
+            .collect();
+        let spread = phases.iter().map(|phase| (phase - phases[0]).abs());
+        assert!(spread.fold(0.0, f64::max) < 2.0, "{source}: {phases:?}");
+        phases[0]
+    };
+    let phases = [
+        phase("act_10150000000001101"),
+        phase("act_10150000000001102"),
+    ];
     assert!(
-        minutes.iter().filter(|polls| **polls > 0).count() >= 10,
-        "{minutes:?}"
+        (phases[0] - phases[1]).abs() > 1.0,
+        "sources should have different phases: {phases:?}"
+    );
+    let hourly = page.all(NEXT_POLL, &[("window", "last_7d")]);
+    let now = marketing_messages_exporter::platform::clock::now();
+    let now = now.as_duration().as_secs_f64();
+    assert!(
+        hourly.iter().all(|next| next.value() > now + 1_750.0),
+        "windows that ended should be polled hourly: {hourly:?}"
     );
 }

@@ -1,6 +1,6 @@
-//! Shutdown and overload: it ends when it is told to, and serves those who ask properly.
+//! Shutdown and overload: the exporter ends in time, and slow or malformed clients do not affect others.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,106 +28,100 @@ businesses: [{{ name: acme, access_token_file: {}, ad_accounts: [{}] }}]
 }
 
 #[tokio::test]
-async fn shutdown_takes_less_than_five_seconds_while_every_request_hangs() {
+async fn shutdown_waits_for_neither_requests_nor_clients() {
     let api = Api::demo().await;
-    api.break_with(&["hang"]);
+    api.inject_faults(&["hang"]);
     let folder = Folder::new();
     configure(&api, &folder, "15m");
     let state = format!("--state.file={}", folder.path("state").display());
     let mut program = Program::start(&folder, &[&state]).await;
     crate::harness::wait_until("requests hang", || api.simulator.requests().len() >= 2).await;
-    // And a client that will never read its answer, and one that never asks.
+    // A client that does not read the response, and one that does not send a request.
     let mut slow = TcpStream::connect(program.visitor.address).await.unwrap();
     slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n")
         .await
         .unwrap();
     let _silent = TcpStream::connect(program.visitor.address).await.unwrap();
     program.signal("TERM");
-    let (status, took) = program.ended().await;
+    // Waits for less than the timeouts of requests and slow clients.
+    let status = program.ended().await;
     assert!(status.success(), "{status}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
-}
-
-/// The slowest of ten scrapes.
-async fn slowest_scrape(program: &Program) -> Duration {
-    let mut slowest = Duration::ZERO;
-    for _ in 0..10 {
-        let start = Instant::now();
-        let answer = program
-            .visitor
-            .ask("GET", "/metrics", "Accept-Encoding: gzip\r\n")
-            .await;
-        assert_eq!(answer.status, 200);
-        slowest = slowest.max(start.elapsed());
-        sleep(Duration::from_millis(20)).await;
-    }
-    slowest
 }
 
 #[tokio::test]
-async fn overload_three_hundred_slow_and_half_open_clients_do_not_delay_a_scrape() {
+async fn slow_and_half_open_clients_do_not_delay_scrapes() {
     let api = Api::demo().await;
     let folder = Folder::new();
     configure(&api, &folder, "1s");
     let program = Program::start(&folder, &[]).await;
-    program.visitor.page_up().await;
+    program.visitor.page_all_up().await;
     let mut clients = Vec::new();
     for number in 0..300 {
         let mut client = TcpStream::connect(program.visitor.address).await.unwrap();
         match number % 3 {
-            // Says nothing.
+            // Sends nothing.
             0 => {}
-            // Never comes to the point.
+            // Does not complete its header.
             1 => client
                 .write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\nX-Slow: ")
                 .await
                 .unwrap(),
-            // Asks again and again, and reads nothing.
+            // Sends many requests and reads no response.
             _ => {
-                let many = "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(40);
-                client.write_all(many.as_bytes()).await.unwrap();
+                let requests = "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(40);
+                client.write_all(requests.as_bytes()).await.unwrap();
             }
         }
         clients.push(client);
     }
-    let slowest = slowest_scrape(&program).await;
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
-    println!("the slowest of ten scrapes: {slowest:?}");
+    for _ in 0..10 {
+        // Each must be answered before the slow clients reach their time limits.
+        let gzip = "Accept-Encoding: gzip\r\n";
+        let response = program.visitor.request("GET", "/metrics", gzip).await;
+        assert_eq!(response.status, 200);
+    }
     assert_eq!(program.visitor.get("/-/healthy").await.status, 200);
     drop(clients);
 }
 
 #[tokio::test]
-async fn overload_running_out_of_file_descriptors_is_survived() {
+async fn exporter_recovers_from_too_many_open_files() {
     let api = Api::demo().await;
     let folder = Folder::new();
     configure(&api, &folder, "300ms");
     let state = format!("--state.file={}", folder.path("state").display());
     let program = Program::start_with(&folder, &[&state], "ulimit -n 48; exec \"$0\" \"$@\"").await;
-    let before = program.visitor.page_up().await;
+    let before = program.visitor.page_all_up().await;
     let mut clients = Vec::new();
     for _ in 0..150 {
         clients.push(TcpStream::connect(program.visitor.address).await.unwrap());
     }
-    // Nobody is accepted and no file can be opened any more.
+    // No connection can be accepted and no file opened.
     sleep(Duration::from_secs(3)).await;
     let log = program.log();
     assert!(log.contains("Too many open files"), "{log}");
     drop(clients);
-    let page = program.visitor.page_up().await;
+    let page = program.visitor.page_all_up().await;
     assert_eq!(program.visitor.get("/-/healthy").await.status, 200);
     assert_eq!(
         page.all("delivered", &[]).len(),
         before.all("delivered", &[]).len()
     );
-    let denied = [("reason", "denied")];
-    page.assert("exporter_poll_failures_total", &denied, "0");
-    let lines = program.log().matches("are not accepted").count();
-    assert!((1..=2).contains(&lines), "{lines} lines in three seconds");
+    // Token files that could not be read do not count as invalid tokens.
+    let unauthenticated = [("reason", "unauthenticated")];
+    page.assert("exporter_poll_failures_total", &unauthenticated, "0");
+    let lines = program
+        .log()
+        .matches("accepting a connection failed")
+        .count();
+    assert!(
+        (1..=2).contains(&lines),
+        "the warning should be rate limited: {lines} lines in three seconds"
+    );
 }
 
 #[tokio::test]
-async fn overload_a_header_without_end_is_refused() {
+async fn header_without_end_is_refused() {
     let api = Api::demo().await;
     let folder = Folder::new();
     configure(&api, &folder, "15m");
@@ -143,12 +137,13 @@ async fn overload_a_header_without_end_is_refused() {
             break;
         }
     }
-    let mut answer = Vec::new();
-    drop(client.read_to_end(&mut answer).await);
-    let answer = String::from_utf8_lossy(&answer);
+    let mut response = Vec::new();
+    // Fails if the connection was reset.
+    let _ = client.read_to_end(&mut response).await;
+    let response = String::from_utf8_lossy(&response);
     assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
-        "{answer}"
+        response.is_empty() || response.starts_with("HTTP/1.1 431"),
+        "{response}"
     );
     assert_eq!(program.visitor.get("/-/healthy").await.status, 200);
 }

@@ -1,22 +1,23 @@
-//! The real binary, as a process of its own, with a folder of its own. Both end with the test.
+//! Runs the binary as a child process with a temporary folder. Both are removed at the end of the test.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::harness::Visitor;
+use crate::harness::{Visitor, set_clock};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_marketing-messages-exporter");
 
-/// The longest that the process may take to listen, or to end; machines can be busy.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Maximum time that the process may take to listen, to log a message, or to end. Generous, because the machine may be
+/// busy.
+const HANG_GUARD: Duration = Duration::from_secs(20);
 
-/// A folder that is gone when the test is.
+/// Temporary folder that is deleted when dropped.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
@@ -33,13 +34,13 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// Replaces a file as a whole.
+    /// Writes a file atomically: readers see the old or the new content.
     pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let beside = self.path(&format!("{name}.beside"));
-        fs::write(&beside, text).unwrap();
-        fs::rename(&beside, &path).unwrap();
+        let temporary = self.path(&format!("{name}.tmp"));
+        fs::write(&temporary, text).unwrap();
+        fs::rename(&temporary, &path).unwrap();
         path
     }
 
@@ -50,11 +51,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
+        // Best effort: the system cleans its folder of temporary files.
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// A running binary, serving `config.yaml` of its folder.
+/// Running exporter with the `config.yaml` of a folder.
 pub(super) struct Program {
     child: Child,
     log: PathBuf,
@@ -62,12 +64,12 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Starts it, and waits until it listens.
+    /// Starts the exporter and waits until it listens.
     pub(super) async fn start(folder: &Folder, flags: &[&str]) -> Self {
         Self::start_with(folder, flags, "exec \"$0\" \"$@\"").await
     }
 
-    /// The same, in a shell that sets things up first.
+    /// Starts the exporter by a shell script, which receives the command line as `$0` and `$@`.
     pub(super) async fn start_with(folder: &Folder, flags: &[&str], script: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -77,48 +79,56 @@ impl Program {
             .args(["-c", script, BINARY, &config])
             .arg("--web.listen-address=127.0.0.1:0")
             .args(flags)
+            .env("TEST_CLOCK_OFFSET_MS", set_clock().as_millis().to_string())
             .stdin(Stdio::null())
             .stdout(File::create(folder.path("out")).unwrap())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut program = Self {
             child,
             log,
-            visitor: Visitor { address: nowhere },
+            visitor: Visitor { address: unknown },
         };
         program.visitor.address = program.address().await;
         program
     }
 
-    /// Where it says that it listens.
+    /// Waits for the address in the log message "listening".
     async fn address(&mut self) -> SocketAddr {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + HANG_GUARD;
         loop {
             let log = self.log();
             let line = log.lines().find(|line| line.contains("listening"));
-            let told = line.and_then(|line| line.split("address=").nth(1));
-            if let Some(address) = told.and_then(|rest| rest.split_whitespace().next()) {
+            let address = line.and_then(|line| line.split("address=").nth(1));
+            if let Some(address) = address.and_then(|rest| rest.split_whitespace().next()) {
                 return address.trim_matches('"').parse().unwrap();
             }
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none(), "it ended: {log}");
-            assert!(Instant::now() < deadline, "it does not listen: {log}");
+            assert!(ended.is_none(), "the exporter ended: {log}");
+            assert!(
+                Instant::now() < deadline,
+                "the exporter should listen: {log}"
+            );
             sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// All that it has logged.
+    /// Returns the log.
     pub(super) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
 
-    /// Waits until it has logged that.
+    /// Waits until the log contains `text`.
     pub(super) async fn logs(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + HANG_GUARD;
         while !self.log().contains(text) {
-            assert!(Instant::now() < deadline, "no {text:?} in {}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "the log should contain {text:?}: {}",
+                self.log()
+            );
             sleep(Duration::from_millis(10)).await;
         }
     }
@@ -127,7 +137,7 @@ impl Program {
         self.child.id()
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal, given by its name without `SIG`.
     pub(super) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.pid());
         assert!(
@@ -139,16 +149,16 @@ impl Program {
         );
     }
 
-    /// Its exit status, and how long it took to come.
-    pub(super) async fn ended(&mut self) -> (ExitStatus, Duration) {
+    /// Waits until the exporter has ended, and returns its exit status.
+    pub(super) async fn ended(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return (status, start.elapsed());
+                return status;
             }
             assert!(
-                start.elapsed() < PATIENCE,
-                "it does not end: {}",
+                start.elapsed() < HANG_GUARD,
+                "the exporter should end: {}",
                 self.log()
             );
             sleep(Duration::from_millis(5)).await;
@@ -158,12 +168,8 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        // Both fail if the process has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
-}
-
-/// Whether a file is there.
-pub(super) fn is_there(path: &Path) -> bool {
-    path.exists()
 }

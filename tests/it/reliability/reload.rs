@@ -1,4 +1,4 @@
-//! Reload: all of it or nothing, and what did not change does not notice.
+//! Reload: a config is applied completely or not at all, and unchanged sources keep values and schedule.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::program::{Folder, Program};
 use crate::harness::{Api, token};
 use crate::page::Page;
-use crate::shards::apart;
+use crate::shards::shard_without_account;
 
 const FIRST: &str = "{ id: act_10150000000001101 }";
 const SECOND: &str = "{ id: act_10150000000001102 }";
@@ -35,8 +35,8 @@ businesses:
     folder.write("config.yaml", &text);
 }
 
-/// Lines that speak of a source or business, without those that move by themselves.
-fn about(page: &Page, text: &str) -> Vec<String> {
+/// Returns the lines of a page that contain `text`.
+fn lines_with(page: &Page, text: &str) -> Vec<String> {
     let lines = page.text.lines();
     lines
         .filter(|line| line.contains(text))
@@ -45,11 +45,12 @@ fn about(page: &Page, text: &str) -> Vec<String> {
 }
 
 async fn reload(program: &Program) -> (u16, String) {
-    let answer = program.visitor.ask("POST", "/-/reload", "").await;
-    (answer.status, answer.text())
+    let response = program.visitor.request("POST", "/-/reload", "").await;
+    (response.status, response.text())
 }
 
-fn loaded(page: &Page) -> (Option<f64>, Option<f64>) {
+/// Returns whether the last reload succeeded, and the time of the last success.
+fn reload_status(page: &Page) -> (Option<f64>, Option<f64>) {
     (
         page.value("exporter_config_last_reload_successful", &[]),
         page.value("exporter_config_last_reload_success_timestamp_seconds", &[]),
@@ -57,7 +58,7 @@ fn loaded(page: &Page) -> (Option<f64>, Option<f64>) {
 }
 
 #[tokio::test]
-async fn reload_campaign_gives_way_to_an_ad_account_that_another_shard_polls_from_now_on() {
+async fn campaign_is_duplicate_of_account_in_another_shard() {
     const CAMPAIGN: &str = "120210000000011000";
     let api = Api::demo().await;
     let folder = Folder::new();
@@ -76,7 +77,7 @@ businesses:
         folder.write("config.yaml", &text);
     };
     configure("");
-    let shard = apart("10150000000001101", CAMPAIGN);
+    let shard = shard_without_account("10150000000001101", CAMPAIGN);
     let (index, count) = (shard.index(), shard.count());
     let flags = [
         "--web.enable-lifecycle",
@@ -84,30 +85,30 @@ businesses:
         &format!("--shard.count={count}"),
     ];
     let program = Program::start(&folder, &flags).await;
-    let shown = |page: &Page| {
+    let is_exported = |page: &Page| {
         !page
             .all("delivered", &[("campaign_id", CAMPAIGN)])
             .is_empty()
     };
-    program.visitor.page_when(shown).await;
+    program.visitor.page_when(is_exported).await;
     configure("ad_accounts: [{ id: act_10150000000001101 }],");
     assert_eq!(reload(&program).await.0, 200);
-    // Long before the next discovery, which is an hour away.
-    program.visitor.page_when(|page| !shown(page)).await;
+    // Without waiting for the next discovery, which is due in an hour.
+    program.visitor.page_when(|page| !is_exported(page)).await;
     configure("");
     assert_eq!(reload(&program).await.0, 200);
-    program.visitor.page_when(shown).await;
+    program.visitor.page_when(is_exported).await;
 }
 
 #[tokio::test]
-async fn reload_what_did_not_change_keeps_values_and_schedule_and_what_is_gone_vanishes() {
+async fn unchanged_sources_are_kept_and_removed_ones_disappear() {
     let api = Api::demo().await;
     let folder = Folder::new();
     configure(&api, &folder, &[FIRST, SECOND], true);
     let program = Program::start(&folder, &["--web.enable-lifecycle"]).await;
-    let before = program.visitor.page_up().await;
-    let times = loaded(&before);
-    assert_eq!(times.0, Some(1.0));
+    let before = program.visitor.page_all_up().await;
+    let status = reload_status(&before);
+    assert_eq!(status.0, Some(1.0));
     let calls = |account: &str| {
         api.simulator
             .requests()
@@ -115,35 +116,49 @@ async fn reload_what_did_not_change_keeps_values_and_schedule_and_what_is_gone_v
             .filter(|r| r.path.contains(account))
             .count()
     };
-    let (first, all) = (calls("1101"), api.simulator.requests().len());
-    // The same again, by signal: nothing happens but that it is told.
+    let (first_calls, all_calls) = (calls("1101"), api.simulator.requests().len());
+    // An unchanged config, by signal: only the reload itself is recorded.
     program.signal("HUP");
-    program.logs("the config was reloaded").await;
+    program.logs("config reloaded").await;
     sleep(Duration::from_millis(300)).await;
     let same = program.visitor.page().await;
-    assert_eq!(about(&same, "act_1015"), about(&before, "act_1015"));
-    assert_eq!(about(&same, "campaign_id"), about(&before, "campaign_id"));
-    assert!(loaded(&same).1 > times.1);
-    assert_eq!(api.simulator.requests().len(), all);
-    // One ad account and one business less.
+    assert_eq!(
+        lines_with(&same, "act_1015"),
+        lines_with(&before, "act_1015")
+    );
+    assert_eq!(
+        lines_with(&same, "campaign_id"),
+        lines_with(&before, "campaign_id")
+    );
+    assert!(
+        reload_status(&same).1 > status.1,
+        "the reload should be recorded: {:?}",
+        reload_status(&same)
+    );
+    assert_eq!(api.simulator.requests().len(), all_calls);
+    // One ad account and one business are removed.
     configure(&api, &folder, &[FIRST], false);
     assert_eq!(reload(&program).await, (200, "reloaded\n".to_owned()));
     let page = program
         .visitor
         .page_when(|page| page.all("up", &[]).len() == 2)
         .await;
-    for gone in ["nordlicht", "1201\"", "1102\""] {
-        assert_eq!(about(&page, gone), Vec::<String>::new(), "{gone}");
+    for removed in ["nordlicht", "1201\"", "1102\""] {
+        assert_eq!(
+            lines_with(&page, removed),
+            Vec::<String>::new(),
+            "{removed}"
+        );
     }
     for kept in [
         "source=\"act_10150000000001101\"",
         "account_id=\"10150000000001101\"",
     ] {
-        assert!(!about(&page, kept).is_empty());
-        assert_eq!(about(&page, kept), about(&before, kept));
+        assert!(!lines_with(&page, kept).is_empty());
+        assert_eq!(lines_with(&page, kept), lines_with(&before, kept));
     }
     page.assert("exporter_sources", &[("business", "aurora")], "1");
-    // And back: what is new is polled at once, what stayed is not asked again.
+    // An ad account is added: it is polled immediately, and the other one is not polled again.
     configure(&api, &folder, &[SECOND, FIRST], false);
     assert_eq!(reload(&program).await.0, 200);
     let page = program
@@ -157,67 +172,76 @@ async fn reload_what_did_not_change_keeps_values_and_schedule_and_what_is_gone_v
         })
         .await;
     assert_eq!(
-        about(&page, "source=\"act_10150000000001101\""),
-        about(&before, "source=\"act_10150000000001101\"")
+        lines_with(&page, "source=\"act_10150000000001101\""),
+        lines_with(&before, "source=\"act_10150000000001101\"")
     );
-    assert_eq!(calls("1101"), first);
+    assert_eq!(calls("1101"), first_calls);
 }
 
 #[tokio::test]
-async fn reload_a_bad_file_changes_nothing_and_says_why() {
+async fn invalid_config_changes_nothing_and_is_reported() {
     let api = Api::demo().await;
     let folder = Folder::new();
     configure(&api, &folder, &[FIRST], true);
     let good = folder.read("config.yaml");
     let program = Program::start(&folder, &["--web.enable-lifecycle"]).await;
-    let before = program.visitor.page_up().await;
+    let before = program.visitor.page_all_up().await;
     let calls = api.simulator.requests().len();
-    for (bad, complaint) in [
+    for (invalid, error) in [
         (
             good.replace("date_preset: today", "date_preset: yestreday"),
             "yestreday",
         ),
         (format!("{good}\nsurprise: 1\n"), "surprise"),
-        (String::new(), "nothing in this file"),
+        (String::new(), "found an empty file"),
         ("\u{0}\u{1}".to_owned(), "config.yaml"),
     ] {
-        folder.write("config.yaml", &bad);
+        folder.write("config.yaml", &invalid);
         let (status, text) = reload(&program).await;
         assert_eq!(status, 500);
-        assert!(text.contains(complaint), "{complaint}: {text}");
+        assert!(
+            text.contains(error),
+            "the response should contain {error:?}: {text}"
+        );
         let page = program.visitor.page().await;
-        assert_eq!(loaded(&page), (Some(0.0), loaded(&before).1));
-        assert_eq!(about(&page, "campaign_id"), about(&before, "campaign_id"));
-        assert_eq!(about(&page, "act_1015"), about(&before, "act_1015"));
+        assert_eq!(reload_status(&page), (Some(0.0), reload_status(&before).1));
+        assert_eq!(
+            lines_with(&page, "campaign_id"),
+            lines_with(&before, "campaign_id")
+        );
+        assert_eq!(
+            lines_with(&page, "act_1015"),
+            lines_with(&before, "act_1015")
+        );
     }
-    program.logs("the config was not reloaded").await;
+    program.logs("config reload failed").await;
     assert_eq!(api.simulator.requests().len(), calls);
     assert_eq!(program.visitor.get("/-/ready").await.status, 200);
     folder.write("config.yaml", &good);
     assert_eq!(reload(&program).await.0, 200);
-    assert_eq!(loaded(&program.visitor.page().await).0, Some(1.0));
+    assert_eq!(reload_status(&program.visitor.page().await).0, Some(1.0));
 }
 
 #[tokio::test]
-async fn reload_a_bad_business_file_refuses_itself_alone() {
+async fn invalid_business_file_does_not_affect_others() {
     let api = Api::demo().await;
     let folder = Folder::new();
     let hinode = folder.write("hinode", &token("HINODE"));
     let kereru = folder.write("kereru", &token("KERERU"));
-    let of = |name: &str, token: &std::path::Path, account: &str| {
+    let business = |name: &str, token: &std::path::Path, account: &str| {
         format!(
             "- {{ name: {name}, access_token_file: {}, ad_accounts: [{{ id: act_1015000000000{account} }}] }}\n",
             token.display()
         )
     };
-    folder.write("conf.d/hinode.yaml", &of("hinode", &hinode, "1301"));
+    folder.write("conf.d/hinode.yaml", &business("hinode", &hinode, "1301"));
     configure(&api, &folder, &[FIRST], false);
     let program = Program::start(&folder, &["--web.enable-lifecycle"]).await;
-    let before = program.visitor.page_up().await;
+    let before = program.visitor.page_all_up().await;
     let calls = api.simulator.requests().len();
-    // One customer's file breaks while another one comes.
+    // One business file becomes invalid while another one is added.
     folder.write("conf.d/hinode.yaml", "- { name: hinode, acount: 1 }\n");
-    folder.write("conf.d/kereru.yaml", &of("kereru", &kereru, "1401"));
+    folder.write("conf.d/kereru.yaml", &business("kereru", &kereru, "1401"));
     let (status, text) = reload(&program).await;
     assert_eq!(status, 500);
     assert!(
@@ -233,17 +257,21 @@ async fn reload_a_bad_business_file_refuses_itself_alone() {
         .await;
     page.assert("exporter_config_last_reload_successful", &[], "0");
     for kept in ["business=\"hinode\",source", "business=\"aurora\",source"] {
-        assert_eq!(about(&page, kept), about(&before, kept));
+        assert_eq!(lines_with(&page, kept), lines_with(&before, kept));
     }
-    let asked = api.simulator.requests();
-    let asked = asked[calls..]
+    let requests = api.simulator.requests();
+    let unexpected = requests[calls..]
         .iter()
         .filter(|r| r.business.as_deref() != Some("kereru"));
-    assert_eq!(asked.count(), 0);
+    assert_eq!(
+        unexpected.count(),
+        0,
+        "only the new business should be polled"
+    );
 }
 
 #[tokio::test]
-async fn reload_over_http_is_forbidden_unless_enabled() {
+async fn http_reload_without_flag_is_forbidden() {
     let api = Api::demo().await;
     let folder = Folder::new();
     configure(&api, &folder, &[FIRST], false);
@@ -254,11 +282,11 @@ async fn reload_over_http_is_forbidden_unless_enabled() {
     let get = program.visitor.get("/-/reload").await;
     assert_eq!((get.status, get.header("allow")), (405, Some("POST")));
     program.signal("HUP");
-    program.logs("the config was reloaded").await;
+    program.logs("config reloaded").await;
 }
 
 #[tokio::test]
-async fn reload_refuses_a_wrong_web_config_and_the_old_one_stays_in_force() {
+async fn invalid_web_config_keeps_the_previous_one() {
     let api = Api::demo().await;
     let folder = Folder::new();
     configure(&api, &folder, &[FIRST], false);
@@ -266,31 +294,33 @@ async fn reload_refuses_a_wrong_web_config_and_the_old_one_stays_in_force() {
     let web = folder.write("web.yaml", good);
     let flag = format!("--web.config.file={}", web.display());
     let program = Program::start(&folder, &["--web.enable-lifecycle", &flag]).await;
-    let in_force = async || {
-        let answer = program.visitor.get("/-/healthy").await;
-        answer.header("x-frame-options").map(str::to_owned)
+    let active_header = async || {
+        let response = program.visitor.get("/-/healthy").await;
+        response.header("x-frame-options").map(str::to_owned)
     };
-    assert_eq!(in_force().await.as_deref(), Some("deny"));
-    assert_eq!(loaded(&program.visitor.page().await).0, Some(1.0));
+    assert_eq!(active_header().await.as_deref(), Some("deny"));
+    assert_eq!(reload_status(&program.visitor.page().await).0, Some(1.0));
     folder.write(
         "web.yaml",
         "http_server_config: { headers: { Server: x } }\n",
     );
-    let (status, told) = reload(&program).await;
+    let (status, text) = reload(&program).await;
     assert_eq!(status, 500);
-    let complaint = "web.yaml:1: http_server_config.headers.Server: ";
-    assert!(told.contains(complaint), "{told}");
-    assert_eq!(in_force().await.as_deref(), Some("deny"));
-    assert_eq!(loaded(&program.visitor.page().await).0, Some(0.0));
-    program.logs("the web config was not taken up").await;
-    // By signal as well, with another mistake, and then with none.
+    let error = "web.yaml:1: http_server_config.headers.Server: ";
+    assert!(text.contains(error), "{text}");
+    assert_eq!(active_header().await.as_deref(), Some("deny"));
+    assert_eq!(reload_status(&program.visitor.page().await).0, Some(0.0));
+    program.logs("web config reload failed").await;
+    // By signal, with another error, and then with a valid file.
     folder.write("web.yaml", "basic_auth_user: {}\n");
     program.signal("HUP");
-    program.logs("basic_auth_user: this key is not known").await;
-    assert_eq!(in_force().await.as_deref(), Some("deny"));
-    assert_eq!(loaded(&program.visitor.page().await).0, Some(0.0));
+    program
+        .logs("basic_auth_user: unknown key `basic_auth_user`; did you mean `basic_auth_users`?")
+        .await;
+    assert_eq!(active_header().await.as_deref(), Some("deny"));
+    assert_eq!(reload_status(&program.visitor.page().await).0, Some(0.0));
     folder.write("web.yaml", &good.replace("deny", "sameorigin"));
     assert_eq!(reload(&program).await.0, 200);
-    assert_eq!(in_force().await.as_deref(), Some("sameorigin"));
-    assert_eq!(loaded(&program.visitor.page().await).0, Some(1.0));
+    assert_eq!(active_header().await.as_deref(), Some("sameorigin"));
+    assert_eq!(reload_status(&program.visitor.page().await).0, Some(1.0));
 }

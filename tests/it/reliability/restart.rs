@@ -1,15 +1,16 @@
-//! Restart: what was known is known at once, as old as it is, and nobody is asked sooner for it.
+//! Restart: values are restored from the state file with their age, and the schedule is kept.
 
 use std::fs;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
-use super::program::{Folder, Program, is_there};
+use super::program::{Folder, Program};
 use crate::harness::{Api, token, wait_until};
 use crate::page::{Page, Sample};
 
-fn configure(api: &Api, folder: &Folder, polling: &str) {
+pub(super) fn configure(api: &Api, folder: &Folder, polling: &str) {
     let token = folder.write("token", &token("EVERYONE"));
     folder.write(
         "config.yaml",
@@ -28,21 +29,34 @@ businesses:
     );
 }
 
-fn state(folder: &Folder) -> String {
+pub(super) fn state(folder: &Folder) -> String {
     format!("--state.file={}", folder.path("state").display())
 }
 
-/// The campaigns' part of the page, and its ages.
-fn known(page: &Page) -> Vec<Sample> {
-    let about_itself = |name: &str| {
+/// Waits until the text of the saved state meets a condition.
+async fn saved(folder: &Folder, description: &str, condition: impl Fn(&str) -> bool) {
+    let is_saved = || {
+        let saved = marketing_messages_exporter::state::read(&folder.path("state"));
+        saved
+            .ok()
+            .flatten()
+            .is_some_and(|saved| condition(&format!("{saved:?}")))
+    };
+    wait_until(description, is_saved).await;
+}
+
+/// Returns the samples of a page without the self metrics.
+fn campaign_samples(page: &Page) -> Vec<Sample> {
+    let is_self_metric = |name: &str| {
         name.starts_with("marketing_messages_exporter_") || name.starts_with("process_")
     };
     page.samples()
-        .filter(|sample| !about_itself(&sample.name))
+        .filter(|sample| !is_self_metric(&sample.name))
         .cloned()
         .collect()
 }
 
+/// Returns the times of the next polls.
 fn schedule(page: &Page) -> Vec<f64> {
     page.all("exporter_next_poll_timestamp_seconds", &[])
         .iter()
@@ -51,14 +65,16 @@ fn schedule(page: &Page) -> Vec<f64> {
 }
 
 #[tokio::test]
-async fn restart_after_kill_9_the_page_is_back_before_any_call_and_polls_keep_their_places() {
+async fn restart_after_kill_restores_values_and_schedule() {
     let api = Api::demo().await;
     let folder = Folder::new();
     configure(&api, &folder, "");
     let mut program = Program::start(&folder, &[&state(&folder)]).await;
-    program.visitor.page_up().await;
-    // The file is written at most two seconds after a poll.
-    sleep(Duration::from_millis(2_500)).await;
+    program.visitor.page_all_up().await;
+    saved(&folder, "all windows", |state| {
+        state.matches("up: true").count() == 8
+    })
+    .await;
     let before = program.visitor.page().await;
     program.signal("KILL");
     program.ended().await;
@@ -66,50 +82,68 @@ async fn restart_after_kill_9_the_page_is_back_before_any_call_and_polls_keep_th
     let program = Program::start(&folder, &[&state(&folder)]).await;
     let after = program.visitor.page().await;
     assert_eq!(program.visitor.get("/-/ready").await.status, 200);
-    assert_eq!(known(&after), known(&before), "to the digit, ages included");
-    assert!(known(&after).len() > 400, "{}", known(&after).len());
+    let (restored, saved) = (campaign_samples(&after), campaign_samples(&before));
+    assert_eq!(
+        restored, saved,
+        "values and timestamps should be restored exactly"
+    );
+    assert!(restored.len() > 400, "{} samples", restored.len());
     let (old, new) = (schedule(&before), schedule(&after));
     assert_eq!(old.len(), 8);
     for (old, new) in old.iter().zip(&new) {
-        assert!((old - new).abs() < 1.5, "{old} {new}");
+        assert!(
+            (old - new).abs() < 1.5,
+            "the next poll should be kept: {old}, then {new}"
+        );
     }
     sleep(Duration::from_secs(1)).await;
     assert_eq!(
         api.simulator.requests().len(),
         calls,
-        "nothing was asked again"
+        "no request should be sent before the next regular poll"
     );
     let page = program.visitor.page().await;
-    assert_eq!(known(&page), known(&before));
+    assert_eq!(campaign_samples(&page), saved);
 }
 
 #[tokio::test]
-async fn restart_a_hold_outlives_it_but_a_dead_token_is_tried_at_once() {
+async fn restart_keeps_throttling_pause_but_retries_bad_token() {
     let api = Api::demo().await;
     let folder = Folder::new();
     configure(&api, &folder, "");
-    api.break_with(&[
-        "throttled=80000;minutes=30@act_10150000000001101",
-        "denied@act_10150000000001201",
-    ]);
-    let mut program = Program::start(&folder, &[&state(&folder)]).await;
-    let held = |page: &Page| {
+    let throttled = "throttled=80000;minutes=30@act_10150000000001101";
+    api.inject_faults(&[throttled]);
+    let flags = [state(&folder), "--web.enable-lifecycle".to_owned()];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut program = Program::start(&folder, &flags).await;
+    let paused_until = |page: &Page| {
         page.value(
-            "exporter_api_held_until_timestamp_seconds",
+            "exporter_api_paused_until_timestamp_seconds",
             &[("source", "act_10150000000001101")],
         )
     };
-    let page = program
+    let is_paused = |page: &Page| paused_until(page).is_some();
+    let page = program.visitor.page_when(is_paused).await;
+    let before = paused_until(&page).unwrap();
+    // An invalid token pauses the whole business, so it must not come first.
+    api.inject_faults(&[throttled, "denied@act_10150000000001201"]);
+    let response = program.visitor.request("POST", "/-/poll", "").await;
+    assert_eq!(response.status, 202, "{}", response.text());
+    program
         .visitor
-        .page_when(|page| {
-            held(page).is_some() && page.value("exporter_token_valid", &[]) == Some(0.0)
-        })
+        .page_when(|page| page.value("exporter_token_valid", &[]) == Some(0.0))
         .await;
-    let before = held(&page).unwrap();
-    sleep(Duration::from_millis(2_500)).await;
+    // Not the one of the other source.
+    let minute = Timestamp::UNIX_EPOCH + SignedDuration::from_secs_f64(before);
+    let minute = minute.to_string()[..16].to_owned();
+    saved(&folder, "the pause", |state| {
+        let mut pauses = state.split("paused_until: Some").skip(1);
+        pauses.any(|rest| rest.chars().take(80).collect::<String>().contains(&minute))
+    })
+    .await;
     program.signal("KILL");
     program.ended().await;
-    api.mend();
+    api.clear_faults();
     let calls = |account: &str| {
         api.simulator
             .requests()
@@ -122,37 +156,41 @@ async fn restart_a_hold_outlives_it_but_a_dead_token_is_tried_at_once() {
     let page = program
         .visitor
         .page_when(|page| {
-            page.value(
+            let polled = page.value(
                 "up",
                 &[("source", "act_10150000000001201"), ("window", "today")],
-            ) == Some(1.0)
+            );
+            // Metrics of businesses are rendered at most once a second.
+            polled == Some(1.0) && paused_until(page).is_some()
         })
         .await;
-    let after = held(&page).expect("it waits on");
-    assert!((before - after).abs() < 5.0, "{before} {after}");
+    let after = paused_until(&page).unwrap();
+    assert!(
+        (before - after).abs() < 5.0,
+        "the end of the pause should be kept: {before}, then {after}"
+    );
     assert_eq!(calls("1101"), throttled);
     page.assert("exporter_token_valid", &[], "1");
 }
 
 #[tokio::test]
-async fn restart_a_torn_foreign_or_future_state_file_is_set_aside_with_a_warning() {
+async fn unusable_state_file_is_renamed_with_a_warning() {
     let api = Api::demo().await;
     let folder = Folder::new();
     configure(&api, &folder, "");
     let mut program = Program::start(&folder, &[&state(&folder)]).await;
-    program.visitor.page_up().await;
+    program.visitor.page_all_up().await;
     let path = folder.path("state");
-    wait_until("a state file", || is_there(&path)).await;
+    wait_until("the state file exists", || path.exists()).await;
     program.signal("TERM");
-    assert!(program.ended().await.0.success());
-    let whole = fs::read(&path).unwrap();
-    let torn = whole[..whole.len() / 2].to_vec();
-    for (bytes, why) in [
-        (torn, "torn"),
-        (b"{\"some\": \"json\"}".to_vec(), "not a state file"),
+    assert!(program.ended().await.success());
+    let complete = fs::read(&path).unwrap();
+    let truncated = complete[..complete.len() / 2].to_vec();
+    for (bytes, cause) in [
+        (truncated, "damaged"),
         (
-            b"marketing-messages-exporter state 99\nwho knows".to_vec(),
-            "another release wrote it",
+            b"marketing-messages-exporter state 99\nunknown content".to_vec(),
+            "written by another release",
         ),
     ] {
         fs::write(&path, &bytes).unwrap();
@@ -162,17 +200,55 @@ async fn restart_a_torn_foreign_or_future_state_file_is_set_aside_with_a_warning
             .lines()
             .find(|line| line.contains("level=warn") && line.contains("state file"));
         assert!(
-            warning.is_some_and(|line| line.contains(why)),
-            "{why}: {log}"
+            warning.is_some_and(|line| line.contains(cause)),
+            "the warning should name the cause {cause:?}: {log}"
         );
         assert_eq!(fs::read(folder.path("state.refused")).unwrap(), bytes);
-        program.visitor.page_up().await;
+        program.visitor.page_all_up().await;
         program.signal("TERM");
-        assert!(program.ended().await.0.success());
+        assert!(program.ended().await.success());
         assert!(
             fs::read(&path)
                 .unwrap()
-                .starts_with(b"marketing-messages-exporter state 2\n")
+                .starts_with(b"marketing-messages-exporter state 6\n")
         );
     }
+}
+
+#[tokio::test]
+async fn rejected_field_is_not_requested_after_a_restart() {
+    const FIELD: &str = "website_purchase_roas";
+    let api = Api::demo().await;
+    let folder = Folder::new();
+    configure(&api, &folder, "");
+    api.inject_faults(&["rejected_field=website_purchase_roas"]);
+    let flags = [state(&folder), "--web.enable-lifecycle".to_owned()];
+    let flags = flags.each_ref().map(String::as_str);
+    let mut program = Program::start(&folder, &flags).await;
+    program.visitor.page_all_up().await;
+    saved(&folder, "the rejected field of all sources", |state| {
+        state.matches("up: true").count() == 8 && state.matches(FIELD).count() == 4
+    })
+    .await;
+    program.signal("KILL");
+    program.ended().await;
+    api.clear_faults();
+    let before = api.simulator.requests().len();
+    let program = Program::start(&folder, &flags).await;
+    program.visitor.request("POST", "/-/poll", "").await;
+    wait_until("all sources are polled", || {
+        let requests = api.simulator.requests();
+        let insights = requests[before..].iter();
+        insights
+            .filter(|call| call.path.ends_with("/insights"))
+            .count()
+            >= 4
+    })
+    .await;
+    for call in &api.simulator.requests()[before..] {
+        let fields = call.param("fields").unwrap_or_default();
+        assert!(!fields.contains(FIELD), "{} {fields}", call.path);
+    }
+    let page = program.visitor.page().await;
+    page.assert("exporter_field_rejected", &[("field", FIELD)], "1");
 }

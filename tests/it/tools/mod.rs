@@ -1,7 +1,8 @@
-//! The tools for people: what they print, what they exit with, and how many calls they cost.
+//! The subcommands as separate processes: their output, exit status and number of API calls.
 
 mod backfill;
 mod check;
+mod command_line;
 mod discover;
 mod live;
 mod once;

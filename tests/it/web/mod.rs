@@ -1,10 +1,15 @@
-//! The way in: a web config file in the format of Prometheus' exporter-toolkit, over real sockets
-//! and with real certificates.
+//! Web config files in the format of Prometheus' exporter-toolkit, over real sockets and with real
+//! certificates.
 
 mod auth;
+mod files;
+mod network;
+mod overload;
 mod program;
+mod protection;
 mod scopes;
 mod tls;
+mod toolkit;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use marketing_messages_exporter::app::App;
-use marketing_messages_exporter::http::WebConfig;
+use marketing_messages_exporter::http::WebConfigFile;
 use marketing_messages_exporter::plan::Shard;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -33,10 +38,13 @@ use crate::harness::parse;
 
 const CONFIG: &str = "businesses: [{ name: acme, access_token_env: EVERYONE, ad_accounts: [{ id: act_10150000000001101 }] }]";
 
-/// The longest that an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// bcrypt cost of the tests' password hashes; low, because the cost is tested with the code.
+const LOW_BCRYPT_COST: u32 = 4;
 
-/// A folder of this test's own; it ends with it.
+/// Maximum time for one response; it only ends a test that hangs.
+const HANG_GUARD: Duration = Duration::from_secs(20);
+
+/// Temporary folder of one test, deleted on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -58,14 +66,14 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Who vouches for servers and clients.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+/// Certificate authority for servers and clients.
+struct CertificateAuthority(CertifiedIssuer<'static, KeyPair>);
 
-impl Authority {
+impl CertificateAuthority {
     fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params
@@ -80,8 +88,8 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Certificate and key.
-    fn vouches_for(&self, name: &str) -> (String, String) {
+    /// Issues a certificate for `name` and returns it with its key, as PEM.
+    fn issue(&self, name: &str) -> (String, String) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
@@ -93,49 +101,62 @@ impl Authority {
     }
 }
 
-/// An exporter that nobody polls for, behind a web config file.
-struct Guarded {
+/// Exporter with a web config file, which serves without polling successfully.
+struct GuardedServer {
     address: SocketAddr,
-    running: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
-impl Guarded {
+impl GuardedServer {
     async fn start(web: &Path) -> Self {
-        let web = WebConfig::load(web).unwrap_or_else(|all| panic!("{all}"));
+        let web = WebConfigFile::load(web).unwrap_or_else(|all| panic!("{all}"));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        // Nobody listens there: what is served does not depend on it.
-        let config = parse(CONFIG, "http://127.0.0.1:9");
-        let app = App::new(&config, Shard::WHOLE).unwrap().behind(web);
-        let running = tokio::spawn(async move {
-            let path = "/metrics".to_owned();
-            drop(app.run(vec![listener], path, std::future::pending()).await);
-        });
-        Self { address, running }
+        Self::start_with(listener, web, CONFIG)
     }
 
-    async fn plain(&self) -> TcpStream {
+    fn start_with(listener: TcpListener, web: WebConfigFile, config: &str) -> Self {
+        let address = listener.local_addr().unwrap();
+        // No server listens at this port. The tests do not depend on polls.
+        let config = parse(config, "http://127.0.0.1:9");
+        let app = App::new(&config, Shard::ALL).unwrap().with_web_config(web);
+        let task = tokio::spawn(async move {
+            let path = "/metrics".to_owned();
+            let _ = app.run(vec![listener], path, std::future::pending()).await;
+        });
+        Self { address, task }
+    }
+
+    /// Opens a TCP connection.
+    async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// What `GET path` answers over plain HTTP.
+    /// Returns the response to `GET path` over plain HTTP.
     async fn get(&self, path: &str, headers: &str) -> String {
-        ask(self.plain().await, path, headers).await
+        request(self.connect().await, path, headers).await
     }
 
-    /// What `GET path` answers over TLS, or why it does not.
-    async fn secure(&self, client: &Client) -> Result<Secured, String> {
+    /// Returns the response to `GET path` over TLS.
+    async fn get_path_over_tls(&self, client: &TlsClient, path: &str, headers: &str) -> String {
         let connector = TlsConnector::from(Arc::new(client.config()));
         let name = ServerName::try_from("localhost").unwrap();
-        let talk = async {
-            let mut stream = connector.connect(name, self.plain().await).await?;
+        let stream = connector.connect(name, self.connect().await).await.unwrap();
+        request(stream, path, headers).await
+    }
+
+    /// Returns the response to `GET /-/healthy` over TLS, or the error of the connection.
+    async fn get_over_tls(&self, client: &TlsClient) -> Result<TlsResponse, String> {
+        let connector = TlsConnector::from(Arc::new(client.config()));
+        let name = ServerName::try_from("localhost").unwrap();
+        let exchange = async {
+            let mut stream = connector.connect(name, self.connect().await).await?;
             let request = "GET /-/healthy HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
             stream.write_all(request.as_bytes()).await?;
-            // With TLS 1.3 a client learns of its refusal only now.
+            // In TLS 1.3, a client receives the refusal of its certificate only after the handshake.
             let mut text = String::new();
             stream.read_to_string(&mut text).await?;
             let (_, connection) = stream.get_ref();
-            Ok(Secured {
+            Ok(TlsResponse {
                 text,
                 version: connection.protocol_version().unwrap(),
                 suite: format!(
@@ -149,20 +170,20 @@ impl Guarded {
                 certificate: connection.peer_certificates().unwrap()[0].to_vec(),
             })
         };
-        let talked: std::io::Result<Secured> = timeout(PATIENCE, talk).await.unwrap();
-        talked.map_err(|error| error.to_string())
+        let result: std::io::Result<TlsResponse> = timeout(HANG_GUARD, exchange).await.unwrap();
+        result.map_err(|error| error.to_string())
     }
 }
 
-impl Drop for Guarded {
+impl Drop for GuardedServer {
     fn drop(&mut self) {
-        self.running.abort();
+        self.task.abort();
     }
 }
 
-/// An answer over TLS, and what was agreed on.
+/// Response over TLS, with the negotiated parameters.
 #[derive(Debug)]
-struct Secured {
+struct TlsResponse {
     text: String,
     version: ProtocolVersion,
     suite: String,
@@ -170,28 +191,34 @@ struct Secured {
     certificate: Vec<u8>,
 }
 
-/// Who asks over TLS.
-struct Client {
-    trusts: String,
-    shows: Option<(String, String)>,
+/// TLS client of a test.
+struct TlsClient {
+    /// Trusted CA as PEM.
+    ca: String,
+    /// Client certificate and key as PEM.
+    certificate: Option<(String, String)>,
     versions: Vec<&'static rustls::SupportedProtocolVersion>,
 }
 
-impl Client {
-    fn trusting(authority: &Authority) -> Self {
+impl TlsClient {
+    /// Returns a client that trusts `authority` and has no certificate.
+    fn new(authority: &CertificateAuthority) -> Self {
         Self {
-            trusts: authority.pem(),
-            shows: None,
+            ca: authority.pem(),
+            certificate: None,
             versions: rustls::ALL_VERSIONS.to_vec(),
         }
     }
 
-    fn showing(self, pair: (String, String)) -> Self {
-        let shows = Some(pair);
-        Self { shows, ..self }
+    fn with_certificate(self, certificate_and_key: (String, String)) -> Self {
+        let certificate = Some(certificate_and_key);
+        Self {
+            certificate,
+            ..self
+        }
     }
 
-    fn speaking(self, version: &'static rustls::SupportedProtocolVersion) -> Self {
+    fn with_version(self, version: &'static rustls::SupportedProtocolVersion) -> Self {
         let versions = vec![version];
         Self { versions, ..self }
     }
@@ -199,14 +226,14 @@ impl Client {
     fn config(&self) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots
-            .add(CertificateDer::from_pem_slice(self.trusts.as_bytes()).unwrap())
+            .add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap())
             .unwrap();
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&self.versions)
             .unwrap()
             .with_root_certificates(roots);
-        match &self.shows {
+        match &self.certificate {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
@@ -217,14 +244,24 @@ impl Client {
     }
 }
 
-async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin, path: &str, headers: &str) -> String {
+/// Sends `GET path` and returns the response.
+async fn request(stream: impl AsyncRead + AsyncWrite + Unpin, path: &str, headers: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
     let mut stream = stream;
-    let talk = async {
+    let exchange = async {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
-        drop(stream.read_to_string(&mut text).await);
+        let _ = stream.read_to_string(&mut text).await;
         text
     };
-    timeout(PATIENCE, talk).await.unwrap()
+    timeout(HANG_GUARD, exchange).await.unwrap()
+}
+
+/// Returns the address at which a program serves, once it does.
+async fn served_address(program: &crate::process::Program) -> SocketAddr {
+    let listening = || program.lines("msg=listening").into_iter().next();
+    crate::harness::wait_until("exporter listens", || listening().is_some()).await;
+    let line = listening().unwrap();
+    let address = line.split("address=").nth(1).unwrap();
+    address.split(' ').next().unwrap().parse().unwrap()
 }

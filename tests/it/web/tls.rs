@@ -1,90 +1,98 @@
-//! TLS: certificates, versions, suites, and what clients must show.
-
-use std::time::Duration;
+//! TLS: certificates, protocol versions, cipher suites and client certificates.
 
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::ProtocolVersion;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
-use super::{Authority, Client, Folder, Guarded, PATIENCE, ask};
+use super::{CertificateAuthority, Folder, GuardedServer, HANG_GUARD, TlsClient, request};
 
-/// A server's certificate in a folder, and a web config that names it, with more lines.
-fn folder(authority: &Authority, more: &str) -> Folder {
+/// Returns a folder with a server certificate and a web config that uses it, followed by `more_settings`.
+fn folder(authority: &CertificateAuthority, more_settings: &str) -> Folder {
     let folder = Folder::new();
-    let (certificate, key) = authority.vouches_for("localhost");
+    let (certificate, key) = authority.issue("localhost");
     folder.write("server.crt", &certificate);
     folder.write("server.key", &key);
-    let pair = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
-    folder.write("web.yaml", &format!("{pair}{more}"));
+    let certificate_settings =
+        "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
+    folder.write(
+        "web.yaml",
+        &format!("{certificate_settings}{more_settings}"),
+    );
     folder
 }
 
-async fn start(folder: &Folder) -> Guarded {
-    Guarded::start(&folder.0.join("web.yaml")).await
+async fn start(folder: &Folder) -> GuardedServer {
+    GuardedServer::start(&folder.0.join("web.yaml")).await
 }
 
 #[tokio::test]
-async fn https_is_served_and_nothing_else() {
-    let authority = Authority::new("ours");
+async fn https_port_serves_only_https() {
+    let authority = CertificateAuthority::new("ours");
     let folder = folder(
         &authority,
         "http_server_config: { http2: true, headers: { Strict-Transport-Security: max-age=60 } }\n",
     );
     let server = start(&folder).await;
-    let client = Client::trusting(&authority);
-    let answer = server.secure(&client).await.unwrap();
-    assert!(answer.text.starts_with("HTTP/1.1 200 OK"), "{answer:?}");
+    let client = TlsClient::new(&authority);
+    let response = server.get_over_tls(&client).await.unwrap();
+    assert!(response.text.starts_with("HTTP/1.1 200 OK"), "{response:?}");
     assert!(
-        answer
+        response
             .text
             .contains("strict-transport-security: max-age=60"),
-        "{answer:?}"
+        "{response:?}"
     );
-    assert_eq!(answer.version, ProtocolVersion::TLSv1_3);
-    let older = client.speaking(&TLS12);
-    let answer = server.secure(&older).await.unwrap();
-    assert_eq!(answer.version, ProtocolVersion::TLSv1_2);
-    // Who speaks plain HTTP is told so, and nothing else.
-    let told = ask(server.plain().await, "/metrics", "").await;
-    assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
-    assert!(told.ends_with("client sent an HTTP request to an HTTPS server\n"));
-    let stranger = Client::trusting(&Authority::new("another"));
-    server.secure(&stranger).await.unwrap_err();
+    assert_eq!(response.version, ProtocolVersion::TLSv1_3);
+    let tls12_client = client.with_version(&TLS12);
+    let response = server.get_over_tls(&tls12_client).await.unwrap();
+    assert_eq!(response.version, ProtocolVersion::TLSv1_2);
+    // A plain HTTP request gets Go's error text and no metrics.
+    let response = request(server.connect().await, "/metrics", "").await;
+    assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+    assert!(response.ends_with("client sent an HTTP request to an HTTPS server\n"));
+    let client_of_other_ca = TlsClient::new(&CertificateAuthority::new("another"));
+    server.get_over_tls(&client_of_other_ca).await.unwrap_err();
 }
 
 #[tokio::test]
-async fn versions_suites_and_curves_are_those_of_the_file() {
-    let authority = Authority::new("ours");
-    let older = folder(
+async fn configured_versions_suites_and_curves_apply() {
+    let authority = CertificateAuthority::new("ours");
+    let tls12_only = folder(
         &authority,
         "  max_version: TLS12\n  cipher_suites: [TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA]\n  curve_preferences: [CurveP384]\n",
     );
-    let server = start(&older).await;
-    let answer = server.secure(&Client::trusting(&authority)).await.unwrap();
-    assert_eq!(answer.version, ProtocolVersion::TLSv1_2);
+    let server = start(&tls12_only).await;
+    let response = server
+        .get_over_tls(&TlsClient::new(&authority))
+        .await
+        .unwrap();
+    assert_eq!(response.version, ProtocolVersion::TLSv1_2);
     assert_eq!(
-        answer.suite,
+        response.suite,
         "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
     );
-    assert_eq!(answer.group, "secp384r1");
+    assert_eq!(response.group, "secp384r1");
     server
-        .secure(&Client::trusting(&authority).speaking(&TLS13))
+        .get_over_tls(&TlsClient::new(&authority).with_version(&TLS13))
         .await
         .unwrap_err();
-    let newer = folder(&authority, "  min_version: TLS13\n");
-    let server = start(&newer).await;
+    let tls13_only = folder(&authority, "  min_version: TLS13\n");
+    let server = start(&tls13_only).await;
     server
-        .secure(&Client::trusting(&authority).speaking(&TLS12))
+        .get_over_tls(&TlsClient::new(&authority).with_version(&TLS12))
         .await
         .unwrap_err();
-    server.secure(&Client::trusting(&authority)).await.unwrap();
+    server
+        .get_over_tls(&TlsClient::new(&authority))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
-async fn a_certificate_may_stand_in_the_file_itself() {
-    let authority = Authority::new("ours");
-    let (certificate, key) = authority.vouches_for("localhost");
+async fn inline_certificate_is_used() {
+    let authority = CertificateAuthority::new("ours");
+    let (certificate, key) = authority.issue("localhost");
     let indented = |pem: &str| pem.replace('\n', "\n    ");
     let folder = Folder::new();
     let web = folder.write(
@@ -95,16 +103,22 @@ async fn a_certificate_may_stand_in_the_file_itself() {
             indented(&key)
         ),
     );
-    let server = Guarded::start(&web).await;
-    server.secure(&Client::trusting(&authority)).await.unwrap();
+    let server = GuardedServer::start(&web).await;
+    server
+        .get_over_tls(&TlsClient::new(&authority))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
-async fn clients_show_what_the_file_asks_for() {
-    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
-    let plain = || Client::trusting(&ours);
-    // For each kind: does nothing do, a stranger's certificate, ours?
-    for (kind, nothing, strangers, known) in [
+async fn client_auth_type_decides_which_clients_are_accepted() {
+    let (ours, theirs) = (
+        CertificateAuthority::new("ours"),
+        CertificateAuthority::new("theirs"),
+    );
+    let client = || TlsClient::new(&ours);
+    // Accepted without a certificate, with one of another CA, and with one of the configured CA.
+    for (auth_type, without, with_other_ca, with_our_ca) in [
         ("NoClientCert", true, true, true),
         ("RequestClientCert", true, true, true),
         ("RequireAnyClientCert", false, true, true),
@@ -112,73 +126,94 @@ async fn clients_show_what_the_file_asks_for() {
         ("VerifyClientCertIfGiven", true, false, true),
         ("RequireAndVerifyClientCert", false, false, true),
     ] {
-        let ca = match kind {
+        let ca = match auth_type {
             "VerifyClientCertIfGiven" | "RequireAndVerifyClientCert" => {
                 "  client_ca_file: ca.crt\n"
             }
             _ => "",
         };
-        let folder = folder(&ours, &format!("  client_auth_type: {kind}\n{ca}"));
+        let folder = folder(&ours, &format!("  client_auth_type: {auth_type}\n{ca}"));
         folder.write("ca.crt", &ours.pem());
         let server = start(&folder).await;
         for version in [&TLS12, &TLS13] {
-            for (client, welcome) in [
-                (plain(), nothing),
-                (plain().showing(theirs.vouches_for("prometheus")), strangers),
-                (plain().showing(ours.vouches_for("prometheus")), known),
+            for (client, is_accepted) in [
+                (client(), without),
+                (
+                    client().with_certificate(theirs.issue("prometheus")),
+                    with_other_ca,
+                ),
+                (
+                    client().with_certificate(ours.issue("prometheus")),
+                    with_our_ca,
+                ),
             ] {
-                let shown = client.shows.is_some();
-                let answer = server.secure(&client.speaking(version)).await;
-                assert_eq!(answer.is_ok(), welcome, "{kind} {shown}: {answer:?}");
+                let has_certificate = client.certificate.is_some();
+                let response = server.get_over_tls(&client.with_version(version)).await;
+                assert_eq!(
+                    response.is_ok(),
+                    is_accepted,
+                    "{auth_type} {has_certificate}: {response:?}"
+                );
             }
         }
     }
 }
 
 #[tokio::test]
-async fn only_clients_with_an_allowed_name_are_let_in() {
-    let authority = Authority::new("ours");
+async fn only_clients_with_allowed_san_are_accepted() {
+    let authority = CertificateAuthority::new("ours");
     let folder = folder(
         &authority,
         "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n  client_allowed_sans: [prometheus.example, 192.0.2.7]\n",
     );
     folder.write("ca.crt", &authority.pem());
     let server = start(&folder).await;
-    for (name, welcome) in [
+    for (name, is_accepted) in [
         ("prometheus.example", true),
         ("192.0.2.7", true),
         ("other.example", false),
     ] {
-        let client = Client::trusting(&authority).showing(authority.vouches_for(name));
-        assert_eq!(server.secure(&client).await.is_ok(), welcome, "{name}");
+        let client = TlsClient::new(&authority).with_certificate(authority.issue(name));
+        assert_eq!(
+            server.get_over_tls(&client).await.is_ok(),
+            is_accepted,
+            "{name}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_renewed_certificate_counts_from_the_next_handshake() {
-    let authority = Authority::new("ours");
+async fn renewed_certificate_is_used_from_next_handshake() {
+    let authority = CertificateAuthority::new("ours");
     let folder = folder(&authority, "");
     let server = start(&folder).await;
-    let client = Client::trusting(&authority);
-    let first = server.secure(&client).await.unwrap().certificate;
-    let (certificate, key) = authority.vouches_for("localhost");
-    // Half-way through, certificate and key do not fit: the old ones stand.
+    let client = TlsClient::new(&authority);
+    let first = server.get_over_tls(&client).await.unwrap().certificate;
+    let (certificate, key) = authority.issue("localhost");
+    // The new certificate does not match the old key, so the previous pair stays in force.
     folder.write("server.crt", &certificate);
-    assert_eq!(server.secure(&client).await.unwrap().certificate, first);
+    assert_eq!(
+        server.get_over_tls(&client).await.unwrap().certificate,
+        first
+    );
     folder.write("server.key", &key);
-    assert_ne!(server.secure(&client).await.unwrap().certificate, first);
+    assert_ne!(
+        server.get_over_tls(&client).await.unwrap().certificate,
+        first
+    );
     folder.write("web.yaml", "tls_server_config: { cert_file: gone.crt }\n");
-    server.secure(&client).await.unwrap();
+    server.get_over_tls(&client).await.unwrap();
 }
 
-#[tokio::test]
-async fn who_never_says_hello_is_hung_up_on() {
-    let authority = Authority::new("ours");
+#[tokio::test(start_paused = true)]
+async fn connection_without_client_hello_is_closed() {
+    let authority = CertificateAuthority::new("ours");
     let folder = folder(&authority, "");
     let server = start(&folder).await;
-    let mut silent = server.plain().await;
-    let begun = Instant::now();
-    let closed = timeout(PATIENCE, silent.read(&mut [0])).await;
-    assert_eq!(closed.expect("hung up").unwrap_or(0), 0);
-    assert!(begun.elapsed() > Duration::from_secs(5));
+    let mut stream = server.connect().await;
+    let start_time = Instant::now();
+    let closed = timeout(HANG_GUARD, stream.read(&mut [0])).await;
+    assert_eq!(closed.expect("connection should be closed").unwrap_or(0), 0);
+    let elapsed = start_time.elapsed().as_secs();
+    assert!(elapsed >= 10, "closed after {elapsed} s");
 }

@@ -1,19 +1,19 @@
-//! What goes wrong costs what it must, and what is there is told.
+//! Errors: each affects only its own scope, and the rest of the history is written.
 
-use marketing_messages_exporter::commands::Failure;
-use marketing_messages_exporter::simulator::World;
+use graph_simulator::World;
+use marketing_messages_exporter::commands::CommandError;
 
-use super::{AUTUMN, Desk, History, THREE_ZONES};
+use super::{AUTUMN, BackfillFixture, History, THREE_ZONES};
 use crate::harness::{Api, wait_until};
 use crate::process::Program;
 
 #[tokio::test]
-async fn a_dead_token_costs_its_own_business_alone() {
+async fn invalid_token_affects_only_its_business() {
     let api = Api::demo().await;
-    let businesses = THREE_ZONES.replacen("TOKEN", "DEAD", 1);
-    let desk = Desk::new(&api, "", &businesses);
-    let (ended, text) = desk.run(&AUTUMN).await;
-    assert!(!ended.unwrap());
+    let businesses = THREE_ZONES.replacen("TOKEN", "INVALID", 1);
+    let fixture = BackfillFixture::new(&api, "", &businesses);
+    let (result, text) = fixture.run(&AUTUMN).await;
+    assert!(!result.unwrap());
     let history = History::parse(&text);
     let page = history.at("2026-10-25", "Europe/Berlin");
     assert!(
@@ -21,125 +21,134 @@ async fn a_dead_token_costs_its_own_business_alone() {
             .is_some()
     );
     assert!(!text.contains("business=\"aurora\""));
-    // Whoever is refused once is not asked about the next source.
-    let refused = api.simulator.requests();
-    let refused = refused.iter().filter(|call| call.status == 400);
-    assert_eq!(refused.count(), 1);
+    // After the first error, no further source of the business is queried.
+    let requests = api.simulator.requests();
+    let rejected = requests.iter().filter(|call| call.status == 400);
+    assert_eq!(rejected.count(), 1);
 }
 
 #[tokio::test]
-async fn an_ad_account_whose_zone_nobody_knows_is_not_guessed_at() {
+async fn ad_account_with_unknown_time_zone_is_omitted() {
     let api = Api::demo().await;
     api.simulator
         .update_world(|world| world.accounts[3].time_zone = "Mars/Olympus".to_owned());
-    let desk = Desk::new(&api, "", THREE_ZONES);
-    let (ended, text) = desk.run(&AUTUMN).await;
-    assert!(!ended.unwrap());
+    let fixture = BackfillFixture::new(&api, "", THREE_ZONES);
+    let (result, text) = fixture.run(&AUTUMN).await;
+    assert!(!result.unwrap());
     assert!(!text.contains("business=\"hinode\"") && text.contains("business=\"nordlicht\""));
     assert_eq!(api.calls("/act_10150000000001301/insights"), 0);
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_asked_for_in_parts() {
+async fn too_large_response_is_queried_in_parts() {
     let api = Api::start(World::with_campaigns(40, 5)).await;
     let many = "\n  - { name: many, access_token_file: TOKEN, ad_accounts: [{ id: act_10150000000009001 }] }\n";
     let days = ["--since=2026-10-01", "--until=2026-10-31"];
-    let desk = Desk::new(&api, "", many);
-    let (_, whole) = desk.run(&days).await;
-    let usual = api.simulator.requests().len();
-    api.break_with(&["too_large=100"]);
+    let fixture = BackfillFixture::new(&api, "", many);
+    let (_, complete) = fixture.run(&days).await;
+    let baseline = api.simulator.requests().len();
+    api.inject_faults(&["too_large=100"]);
     let before = api.simulator.requests().len();
-    let (ended, text) = desk.run(&days).await;
-    assert!(ended.unwrap());
-    assert_eq!(text, whole);
-    let asked = api.simulator.requests().len() - before;
-    // Pages of 62 rows instead of 500, and six calls to find that out.
-    assert!(asked < usual * 9, "{asked} instead of {usual}");
+    let (result, text) = fixture.run(&days).await;
+    assert!(result.unwrap());
+    assert_eq!(text, complete);
+    let requests = api.simulator.requests().len() - before;
+    // Pages of 62 rows instead of 500, six requests until the page size is small enough, and discovery in parts.
+    assert!(
+        requests < baseline * 12,
+        "{requests} requests, {baseline} without the fault"
+    );
 }
 
 #[tokio::test]
-async fn a_field_that_is_not_taken_is_left_out_and_the_others_told() {
+async fn rejected_field_is_omitted() {
     let api = Api::demo().await;
-    let desk = Desk::new(&api, "", THREE_ZONES);
-    api.break_with(&["rejected_field=website_purchase_roas"]);
-    let history = desk.whole(&AUTUMN).await;
+    let fixture = BackfillFixture::new(&api, "", THREE_ZONES);
+    api.inject_faults(&["rejected_field=website_purchase_roas"]);
+    let history = fixture.complete_history(&AUTUMN).await;
     assert_eq!(history.count("website_purchase_roas"), 0);
     assert!(history.count("conversions") > 0 && history.count("spend") > 0);
 }
 
 #[tokio::test]
-async fn nonsense_is_asked_again_and_never_told() {
+async fn invalid_responses_are_retried_and_not_written() {
     let api = Api::demo().await;
-    let desk = Desk::new(&api, "", THREE_ZONES);
-    let (_, whole) = desk.run(&AUTUMN).await;
-    api.break_with(&[
+    let fixture = BackfillFixture::new(&api, "", THREE_ZONES);
+    let (_, complete) = fixture.run(&AUTUMN).await;
+    api.inject_faults(&[
         "cut*3",
         "html@endpoint:insights*2",
         "reset*2",
         "unavailable*4",
     ]);
-    let (ended, text) = desk.run(&AUTUMN).await;
-    assert!(ended.unwrap());
-    assert_eq!(text, whole);
+    let (result, text) = fixture.run(&AUTUMN).await;
+    assert!(result.unwrap());
+    assert_eq!(text, complete);
     for fault in ["no_dates", "repeating_cursor"] {
-        api.break_with(&[&format!("{fault}@act_10150000000001301&endpoint:insights")]);
-        let (ended, text) = desk.run(&AUTUMN).await;
-        assert!(!ended.unwrap(), "{fault}");
+        api.inject_faults(&[&format!("{fault}@act_10150000000001301&endpoint:insights")]);
+        let (result, text) = fixture.run(&AUTUMN).await;
+        assert!(!result.unwrap(), "{fault}");
         assert!(!text.contains("business=\"hinode\""), "{fault}");
         assert!(text.contains("business=\"aurora\""), "{fault}");
     }
-    // Days of another time are believed of nobody.
-    api.break_with(&["other_dates@endpoint:insights"]);
-    let (ended, text) = desk.run(&AUTUMN).await;
-    assert!(!ended.unwrap());
+    // Rows with dates that were not requested are discarded.
+    api.inject_faults(&["other_dates@endpoint:insights"]);
+    let (result, text) = fixture.run(&AUTUMN).await;
+    assert!(!result.unwrap());
     assert_eq!(text, "# EOF\n");
 }
 
 #[tokio::test]
-async fn where_nothing_is_brought_nothing_is_written() {
+async fn backfill_without_data_writes_nothing() {
     let api = Api::demo().await;
-    let desk = Desk::new(&api, "", THREE_ZONES);
-    api.break_with(&["denied"]);
-    let ended = desk.to_file(&AUTUMN).await;
-    assert!(matches!(ended, Err(Failure::Failed(_))), "{ended:?}");
-    assert!(!super::is_there(&desk.path("history")));
-    // A journal of nothing stands in nobody's way.
-    api.mend();
+    let fixture = BackfillFixture::new(&api, "", THREE_ZONES);
+    api.inject_faults(&["denied"]);
+    let result = fixture.run_to_file(&AUTUMN).await;
+    assert!(matches!(result, Err(CommandError::Failed(_))), "{result:?}");
+    assert!(!super::exists(&fixture.path("history")));
+    // A journal without responses is replaced, even if the parameters differ.
+    api.clear_faults();
     let days = ["--since=2026-10-20", "--until=2026-10-21"];
-    assert!(desk.to_file(&days).await.unwrap());
+    assert!(fixture.run_to_file(&days).await.unwrap());
 }
 
 #[tokio::test]
-async fn a_quota_that_is_spent_holds_its_ad_account_off_and_nobody_else() {
+async fn exhausted_quota_pauses_only_its_ad_account() {
     let api = Api::demo().await;
-    let now = marketing_messages_exporter::poll::clock::now();
+    let now = marketing_messages_exporter::platform::clock::now();
     api.set_time(&now.to_string());
-    api.break_with(&["throttled=80000;minutes=9@act_10150000000001102&endpoint:insights"]);
-    let desk = Desk::new(&api, "", THREE_ZONES);
-    let day = |ago: i64| {
-        let day = now - jiff::ToSpan::hours(24 * ago);
-        day.strftime("%Y-%m-%d").to_string()
+    api.inject_faults(&["throttled=80000;minutes=9@act_10150000000001102&endpoint:insights"]);
+    let fixture = BackfillFixture::new(&api, "", THREE_ZONES);
+    let day = |days_ago: i64| {
+        let time = now - jiff::ToSpan::hours(24 * days_ago);
+        time.strftime("%Y-%m-%d").to_string()
     };
     let (since, until) = (
         format!("--since={}", day(20)),
         format!("--until={}", day(3)),
     );
-    let file = format!("--output.file={}", desk.shown("history"));
+    let file = format!("--output.file={}", fixture.path_text("history"));
     let arguments = ["backfill", &since, &until, &file];
-    let program = Program::start(&desk.read("config.yaml"), &arguments);
-    wait_until("it is held off", || !program.lines("held off").is_empty()).await;
-    let line = program.lines("held off").remove(0);
-    for part in ["source=act_10150000000001102", "until=", "code 80000"] {
-        assert!(line.contains(part), "{part}: {line}");
+    let program = Program::start(&fixture.read("config.yaml"), &arguments);
+    wait_until("the source is paused", || {
+        !program.lines("source paused").is_empty()
+    })
+    .await;
+    let line = program.lines("source paused").remove(0);
+    for text in ["source=act_10150000000001102", "until=", "code 80000"] {
+        assert!(line.contains(text), "{text}: {line}");
     }
-    wait_until("the others are told", || api.calls("/insights") >= 7).await;
-    // One more call of the one that is held off may have been under way.
+    wait_until("the other sources are queried", || {
+        api.calls("/insights") >= 7
+    })
+    .await;
+    // The second request of the paused ad account may already have been sent.
     program.signal("-TERM");
     assert_eq!(program.end().await.0, Some(1));
     assert!(api.calls("/act_10150000000001102/insights") <= 2);
-    api.mend();
+    api.clear_faults();
     let before = api.simulator.requests().len();
-    let (code, _, log) = Program::start(&desk.read("config.yaml"), &arguments)
+    let (code, _, log) = Program::start(&fixture.read("config.yaml"), &arguments)
         .end()
         .await;
     assert_eq!(code, Some(0), "{log:#?}");
@@ -148,22 +157,21 @@ async fn a_quota_that_is_spent_holds_its_ad_account_off_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn it_ends_at_once_while_the_api_hangs() {
+async fn stop_signal_ends_backfill_while_api_hangs() {
     let api = Api::demo().await;
-    let now = marketing_messages_exporter::poll::clock::now();
+    let now = marketing_messages_exporter::platform::clock::now();
     api.set_time(&now.to_string());
-    api.break_with(&["hang@endpoint:insights"]);
-    let desk = Desk::new(&api, "", THREE_ZONES);
+    api.inject_faults(&["hang@endpoint:insights"]);
+    let fixture = BackfillFixture::new(&api, "", THREE_ZONES);
     let day = (now - jiff::ToSpan::hours(24 * 5)).strftime("%Y-%m-%d");
     let (since, until) = (format!("--since={day}"), format!("--until={day}"));
     let arguments = ["backfill", &since, &until];
-    let program = Program::start(&desk.read("config.yaml"), &arguments);
-    wait_until("calls hang", || api.calls("/insights") > 0).await;
-    let asked = std::time::Instant::now();
+    let program = Program::start(&fixture.read("config.yaml"), &arguments);
+    wait_until("requests hang", || api.calls("/insights") > 0).await;
+    // Waits for less than the timeout of a request.
     program.signal("-TERM");
     let (code, out, log) = program.end().await;
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(asked.elapsed() < std::time::Duration::from_secs(5));
     assert!(
         log.iter().any(|line| line.contains("--output.file")),
         "{log:#?}"
@@ -171,32 +179,36 @@ async fn it_ends_at_once_while_the_api_hangs() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_meant_is_refused_before_anything_is_asked() {
+async fn invalid_arguments_are_refused_without_requests() {
     let api = Api::demo().await;
     let head = "windows: [{ name: today, date_preset: yesterday }]";
-    let businesses = THREE_ZONES;
-    let desk = Desk::new(&api, "", businesses);
-    let odd = Desk::new(&api, head, businesses);
-    let refused = async |desk: &Desk, arguments: &[&str]| match desk.run(arguments).await {
-        (Err(Failure::Refused(why)), text) if text.is_empty() => why,
-        (ended, _) => panic!("{arguments:?}: {ended:?}"),
-    };
-    for (arguments, words) in [
+    let fixture = BackfillFixture::new(&api, "", THREE_ZONES);
+    let misnamed_window = BackfillFixture::new(&api, head, THREE_ZONES);
+    let refused =
+        async |fixture: &BackfillFixture, arguments: &[&str]| match fixture.run(arguments).await {
+            (Err(CommandError::InvalidInput(error)), text) if text.is_empty() => error,
+            (result, _) => panic!("{arguments:?}: {result:?}"),
+        };
+    for (arguments, expected) in [
         (
             ["--since=2026-11-05", "--until=2026-11-04", ""],
             "exchange them",
         ),
         (
             ["--since=2023-10-23", "--until=2026-11-04", ""],
-            "the first day that can be asked for is 2023-10-24",
+            "use 2023-10-24 or later",
         ),
         (
-            ["--since=2026-11-24", "--until=2026-11-30", ""],
-            "no day of that is over",
+            ["--since=2026-11-20", "--until=2026-11-30", ""],
+            "not in the future",
+        ),
+        (
+            ["--since=2026-11-24", "--until=2026-11-24", ""],
+            "expected a day that has ended",
         ),
         (
             ["--since=2026-11-01", "--until=2026-11-02", "--label=team=a"],
-            "that label already",
+            "label `team` is already set",
         ),
         (
             [
@@ -204,18 +216,18 @@ async fn what_cannot_be_meant_is_refused_before_anything_is_asked() {
                 "--until=2026-11-02",
                 "--output.file=/dev/null",
             ],
-            "an ordinary file",
+            "expected a regular file",
         ),
     ] {
         let arguments: Vec<&str> = arguments
             .into_iter()
-            .filter(|word| !word.is_empty())
+            .filter(|argument| !argument.is_empty())
             .collect();
-        let why = refused(&desk, &arguments).await;
-        assert!(why.contains(words), "{why}");
+        let error = refused(&fixture, &arguments).await;
+        assert!(error.contains(expected), "{error}");
     }
-    let why = refused(&odd, &AUTUMN).await;
-    assert!(why.contains("date_preset: today"), "{why}");
+    let error = refused(&misnamed_window, &AUTUMN).await;
+    assert!(error.contains("date_preset: today"), "{error}");
     assert!(api.simulator.requests().is_empty());
     for flag in [
         "--since=yesterday",
@@ -226,4 +238,50 @@ async fn what_cannot_be_meant_is_refused_before_anything_is_asked() {
         let (code, ..) = Program::bare(&["backfill", flag]).end().await;
         assert_eq!(code, Some(2), "{flag}");
     }
+}
+
+#[tokio::test]
+async fn history_without_rows_is_not_complete() {
+    let api = Api::demo().await;
+    let kereru = "
+  - { name: kereru, access_token_file: TOKEN, ad_accounts: [{ id: act_10150000000001401, campaigns: [\"120210000000054000\"] }] }
+";
+    // Before the campaign was created.
+    let days = ["--since=2026-09-01", "--until=2026-09-05"];
+    let (result, text) = BackfillFixture::new(&api, "", kereru).run(&days).await;
+    assert_eq!((result.unwrap(), text.as_str()), (false, "# EOF\n"));
+}
+
+/// Standard output that is closed after some bytes, as by `head`.
+struct ClosedPipe {
+    remaining: usize,
+}
+
+impl std::io::Write for ClosedPipe {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        if self.remaining == 0 {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        let written = text.len().min(self.remaining);
+        self.remaining -= written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn closed_standard_output_fails_the_backfill() {
+    let api = Api::demo().await;
+    let fixture = BackfillFixture::new(&api, "", THREE_ZONES);
+    let out = ClosedPipe { remaining: 1000 };
+    let now = || crate::harness::NOW.parse().unwrap();
+    let result = fixture.run_with_output(now, &AUTUMN, out).await;
+    let error = result.unwrap_err().to_string();
+    assert!(
+        error.contains("closed before the end of the history"),
+        "{error}"
+    );
 }

@@ -1,10 +1,10 @@
-//! `backfill`: history that is true, resumable, and that Prometheus reads.
+//! `backfill`: correctness of the history, its format, resumption, and handling of errors.
 
 mod faults;
 mod history;
 mod resume;
+mod simulator_agreement;
 mod text;
-mod truth;
 
 use std::fs;
 use std::io::{self, Write};
@@ -12,50 +12,51 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use clap::Parser;
+use indicatif::ProgressDrawTarget;
 use jiff::Timestamp;
-use marketing_messages_exporter::cli::{Cli, Command};
-use marketing_messages_exporter::commands::Failure;
-use marketing_messages_exporter::commands::backfill::{self, Around};
+use marketing_messages_exporter::cli::{Command, parse_from};
+use marketing_messages_exporter::commands::CommandError;
+use marketing_messages_exporter::commands::backfill::{self, BackfillEnv};
 
 use self::history::History;
 use crate::harness::{Api, NOW, token};
 
-/// Three time zones with a change of the clock in each of two: Los Angeles and New York on 1
-/// November, Berlin on 25 October, Tokyo never.
+/// Businesses in Los Angeles and New York (daylight saving time ends on 1 November), Berlin (25 October) and Tokyo (no
+/// daylight saving time). `TOKEN` is replaced by the path of a token file.
 const THREE_ZONES: &str = "
   - { name: aurora, access_token_file: TOKEN, labels: { team: growth }, ad_accounts: [{ id: act_10150000000001101 }, { id: act_10150000000001102 }] }
   - { name: nordlicht, access_token_file: TOKEN, ad_accounts: [{ id: act_10150000000001201, campaigns: [\"120210000000031000\", \"120210000000032000\", \"120210000000034000\"] }] }
   - { name: hinode, access_token_file: TOKEN, ad_accounts: [{ id: act_10150000000001301 }] }
 ";
 
-/// The days that most tests ask for.
+/// Days that most tests backfill.
 const AUTUMN: [&str; 2] = ["--since=2026-10-20", "--until=2026-11-05"];
 
-/// A folder with a config and a token, gone when it is dropped.
-struct Desk {
+/// Temporary folder with a config and tokens, removed on drop.
+struct BackfillFixture {
     folder: PathBuf,
 }
 
-impl Desk {
-    /// `TOKEN` in the config is the file of the token that sees all, `DEAD` that of a dead one.
+impl BackfillFixture {
+    /// Creates the folder. In `businesses`, `TOKEN` is replaced by the path of a token with access to every ad account,
+    /// and `INVALID` by the path of an invalid token.
     fn new(api: &Api, head: &str, businesses: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = format!("mme-backfill-{}-{number}", std::process::id());
-        let desk = Self {
+        let fixture = Self {
             folder: std::env::temp_dir().join(folder),
         };
-        fs::create_dir_all(&desk.folder).unwrap();
-        fs::write(desk.path("token"), token("EVERYONE")).unwrap();
-        fs::write(desk.path("dead"), "EAASimulatedTokenOfNobody").unwrap();
-        desk.config(api, head, businesses);
-        desk
+        fs::create_dir_all(&fixture.folder).unwrap();
+        fs::write(fixture.path("token"), token("EVERYONE")).unwrap();
+        fs::write(fixture.path("invalid"), "EAASimulatedTokenOfNoBusiness").unwrap();
+        fixture.write_config(api, head, businesses);
+        fixture
     }
 
-    fn config(&self, api: &Api, head: &str, businesses: &str) {
-        let businesses = businesses.replace("TOKEN", &self.shown("token"));
-        let businesses = businesses.replace("DEAD", &self.shown("dead"));
+    fn write_config(&self, api: &Api, head: &str, businesses: &str) {
+        let businesses = businesses.replace("TOKEN", &self.path_text("token"));
+        let businesses = businesses.replace("INVALID", &self.path_text("invalid"));
         let text = format!(
             "graph: {{ url: \"{}\" }}\npolling: {{ backoff_max: 5ms, concurrency: 32 }}\n{head}\nbusinesses:{businesses}",
             api.simulator.url()
@@ -67,7 +68,7 @@ impl Desk {
         self.folder.join(name)
     }
 
-    fn shown(&self, name: &str) -> String {
+    fn path_text(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
@@ -75,66 +76,77 @@ impl Desk {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// The command to standard output, at the harness' moment.
-    async fn run(&self, arguments: &[&str]) -> (Result<bool, Failure>, String) {
+    /// Runs `backfill` at the time of the harness; returns its result and standard output.
+    async fn run(&self, arguments: &[&str]) -> (Result<bool, CommandError>, String) {
         self.run_at(|| NOW.parse().unwrap(), arguments).await
     }
 
-    /// The same at another moment.
+    /// Runs `backfill` at another time.
     async fn run_at(
         &self,
         now: fn() -> Timestamp,
         arguments: &[&str],
-    ) -> (Result<bool, Failure>, String) {
-        let file = format!("--config.file={}", self.shown("config.yaml"));
-        let words = ["exporter", "backfill", &file];
-        let cli = Cli::try_parse_from([&words, arguments].concat()).unwrap();
-        let Some(Command::Backfill(options)) = &cli.command else {
-            panic!("another command")
-        };
-        let out = Printed::default();
-        let around = Around {
-            stop: std::future::pending(),
-            show: |_: &str| {},
-            watched: false,
-            now,
-            out: out.clone(),
-        };
-        let ended = backfill::run(&cli.flags, options, around).await;
+    ) -> (Result<bool, CommandError>, String) {
+        let out = CapturedOutput::default();
+        let result = self.run_with_output(now, arguments, out.clone()).await;
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
-        (ended, text)
+        (result, text)
     }
 
-    /// The same to the file `history`.
-    async fn to_file(&self, arguments: &[&str]) -> Result<bool, Failure> {
-        let flag = format!("--output.file={}", self.shown("history"));
-        let (ended, printed) = self.run(&[arguments, &[&flag]].concat()).await;
+    /// Runs `backfill` with another standard output.
+    async fn run_with_output(
+        &self,
+        now: fn() -> Timestamp,
+        arguments: &[&str],
+        out: impl Write + Send + 'static,
+    ) -> Result<bool, CommandError> {
+        let file = format!("--config.file={}", self.path_text("config.yaml"));
+        let command = ["exporter", "backfill", &file];
+        let cli = parse_from([&command, arguments].concat()).unwrap();
+        let Some(Command::Backfill(options)) = &cli.command else {
+            panic!("not a backfill command")
+        };
+        let env = BackfillEnv {
+            stop: std::future::pending(),
+            draw_target: ProgressDrawTarget::hidden(),
+            now,
+            out,
+        };
+        backfill::run(&cli.flags, options, env).await
+    }
+
+    /// Runs `backfill` with the output file `history`.
+    async fn run_to_file(&self, arguments: &[&str]) -> Result<bool, CommandError> {
+        let flag = format!("--output.file={}", self.path_text("history"));
+        let (result, printed) = self.run(&[arguments, &[&flag]].concat()).await;
         assert_eq!(printed, "");
-        ended
+        result
     }
 
-    /// A history that is all there.
-    async fn whole(&self, arguments: &[&str]) -> History {
-        let (ended, text) = self.run(arguments).await;
-        assert!(ended.unwrap(), "all of it is there");
+    /// Runs `backfill`, which has to be complete, and parses its output.
+    async fn complete_history(&self, arguments: &[&str]) -> History {
+        let (result, text) = self.run(arguments).await;
+        assert!(result.unwrap(), "the history should be complete");
         History::parse(&text)
     }
 }
 
-impl Drop for Desk {
+impl Drop for BackfillFixture {
     fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.folder));
+        // A remaining temporary folder does no harm.
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-fn is_there(path: &Path) -> bool {
+fn exists(path: &Path) -> bool {
     path.try_exists().unwrap()
 }
 
+/// Writer that keeps what is written.
 #[derive(Clone, Default)]
-struct Printed(Arc<Mutex<Vec<u8>>>);
+struct CapturedOutput(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Printed {
+impl Write for CapturedOutput {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(text);
         Ok(text.len())

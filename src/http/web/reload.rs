@@ -1,0 +1,463 @@
+//! Loads the web config file and the PEM files that it names, and reloads them when they change.
+//!
+//! The files are checked on every new connection, so that a renewed certificate is used from the next
+//! handshake on. While they are invalid, the previous web config stays in force. A file that is empty
+//! or protects less is applied only by a deliberate reload, because it may be partially written.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::policy::{AccessPolicy, AccessSummary};
+use super::tls::{self, PemFiles};
+use crate::config::{ConfigError, ConfigErrors, NamedDocument, PemSource, WebSettings};
+use crate::http::routes::ServedConfig;
+use crate::metrics::SelfMetrics;
+use crate::platform::limited_read;
+
+/// Maximum size of the web config file and of each PEM file; far above that of certificate chains.
+const MAX_WEB_FILE_BYTES: u64 = 1 << 20;
+
+/// Maximum time to wait for the file system. After that, a connection uses the previous web config.
+const FILE_READ_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Minimum interval between checks of the files on persistent connections.
+const MAX_POLICY_AGE: Duration = Duration::from_secs(1);
+
+/// Web config file that is reloaded when it changes, or the defaults without such a file.
+#[derive(Debug)]
+pub struct WebConfigFile {
+    path: Option<PathBuf>,
+    in_force: Arc<PolicyInForce>,
+    last_load: Arc<tokio::sync::Mutex<LastLoad>>,
+    /// Current config, with the businesses that `business_scopes` can name; `None` before it is known.
+    served_config: Mutex<Option<Arc<ServedConfig>>>,
+}
+
+/// Policy in force, and what its checks report to.
+#[derive(Debug)]
+struct PolicyInForce {
+    policy: Mutex<CheckedPolicy>,
+    /// Whether a check of the files exceeded `FILE_READ_TIMEOUT` and has not ended since.
+    is_stalled: AtomicBool,
+    /// Metrics to which the results of checks are reported.
+    self_metrics: OnceLock<Arc<SelfMetrics>>,
+}
+
+impl PolicyInForce {
+    fn new(policy: AccessPolicy, expiry: Option<i64>) -> Self {
+        Self {
+            policy: Mutex::new(CheckedPolicy {
+                policy: Arc::new(policy),
+                expiry,
+                checked_at: Instant::now(),
+            }),
+            is_stalled: AtomicBool::new(false),
+            self_metrics: OnceLock::new(),
+        }
+    }
+
+    fn checked_policy(&self) -> CheckedPolicy {
+        let current = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
+    }
+
+    /// Reads the files and applies changes. Returns whether there were any.
+    fn check(
+        &self,
+        path: &Path,
+        last_load: &mut LastLoad,
+        cause: CheckCause,
+    ) -> Result<bool, String> {
+        let policy_in_force = self.checked_policy().policy;
+        let changed = check_files(path, last_load, cause, &policy_in_force);
+        self.is_stalled.store(false, Ordering::Relaxed);
+        let mut current = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
+        current.checked_at = Instant::now();
+        let result = changed.map(|changed| match changed {
+            None => false,
+            Some((policy, expiry)) => {
+                current.policy = Arc::new(policy);
+                current.expiry = expiry;
+                true
+            }
+        });
+        let expiry = current.expiry;
+        drop(current);
+        self.report(result.is_ok(), expiry);
+        if result == Ok(true) {
+            tracing::info!("web config reloaded");
+        }
+        result
+    }
+
+    fn report(&self, is_current: bool, expiry: Option<i64>) {
+        if let Some(self_metrics) = self.self_metrics.get() {
+            self_metrics.server.set_web_config(is_current, expiry);
+        }
+    }
+
+    /// Records that the files could not be read in time.
+    fn record_timeout(&self) -> String {
+        let error = format!(
+            "web config files could not be read within {} s; check the file system",
+            FILE_READ_TIMEOUT.as_secs()
+        );
+        tracing::error!(
+            error,
+            "web config reload failed; keeping the previous web config"
+        );
+        self.report(false, self.checked_policy().expiry);
+        error
+    }
+}
+
+/// Policy in force and the time of the last check of its files.
+#[derive(Clone, Debug)]
+struct CheckedPolicy {
+    policy: Arc<AccessPolicy>,
+    /// Earliest expiry of the server's certificates, as a Unix timestamp in seconds.
+    expiry: Option<i64>,
+    checked_at: Instant,
+}
+
+/// Cause of a check of the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CheckCause {
+    /// A new connection: protection must not decrease.
+    Connection,
+    /// SIGHUP or `POST /-/reload`, by which an operator can decrease protection.
+    Reload,
+}
+
+/// Result of the last check of the files.
+#[derive(Default)]
+struct LastLoad {
+    /// Settings and contents of the files in force.
+    valid: Option<(WebSettings, LoadedFiles)>,
+    /// Error that was logged last; `None` if the last check succeeded.
+    logged_error: Option<String>,
+}
+
+impl std::fmt::Debug for LastLoad {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LastLoad").finish_non_exhaustive()
+    }
+}
+
+/// Contents of the web config file and of the PEM files.
+#[derive(PartialEq, Eq)]
+struct LoadedFiles {
+    text: String,
+    pem_files: Option<PemFiles>,
+}
+
+impl WebConfigFile {
+    /// Returns the defaults without a web config file: plain HTTP, no authentication.
+    pub fn none() -> Self {
+        Self {
+            path: None,
+            in_force: Arc::new(PolicyInForce::new(AccessPolicy::allow_all(), None)),
+            last_load: Arc::default(),
+            served_config: Mutex::default(),
+        }
+    }
+
+    /// Loads the file for the first time.
+    ///
+    /// # Errors
+    /// Returns all errors of the file, or an error of a PEM file that it names.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let (web, files) = read(path)?;
+        let (policy, expiry) = build(&web, &files, None)?;
+        let last_load = LastLoad {
+            valid: Some((web, files)),
+            logged_error: None,
+        };
+        Ok(Self {
+            path: Some(path.to_owned()),
+            in_force: Arc::new(PolicyInForce::new(policy, expiry)),
+            last_load: Arc::new(tokio::sync::Mutex::new(last_load)),
+            served_config: Mutex::default(),
+        })
+    }
+
+    /// Returns `https` or `http`, as of the last check.
+    pub fn scheme(&self) -> &'static str {
+        match self.checked_policy().policy.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+
+    /// Returns what is in force, as of the last check.
+    pub fn summary(&self) -> AccessSummary {
+        self.checked_policy().policy.summary()
+    }
+
+    /// Sets the metrics to which the results of checks are reported. Must be called at most once.
+    pub fn set_self_metrics(&self, self_metrics: Arc<SelfMetrics>) {
+        if self.path.is_some() {
+            let expiry = self.checked_policy().expiry;
+            self_metrics.server.set_web_config(true, expiry);
+        }
+        // An earlier value stays.
+        let _ = self.in_force.self_metrics.set(self_metrics);
+    }
+
+    /// Returns the scheme that a file configures, without reading its PEM files.
+    ///
+    /// # Errors
+    /// Returns all errors of the file.
+    pub fn scheme_in(path: &Path) -> Result<&'static str, ConfigErrors> {
+        let (web, _) = read_web(path)?;
+        Ok(web.tls.map_or("http", |_| "https"))
+    }
+
+    /// Sets the config in force. Logs a warning for each business in `business_scopes` that is not in
+    /// the config, now and when the web config changes.
+    pub fn set_known_businesses(&self, config: Arc<ServedConfig>) {
+        *self
+            .served_config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(config);
+        self.warn_unknown_businesses();
+    }
+
+    fn warn_unknown_businesses(&self) {
+        let config = self
+            .served_config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(config) = config else { return };
+        let policy = self.checked_policy().policy;
+        for (user, business) in policy.unknown_businesses(&config.businesses) {
+            tracing::warn!(
+                user,
+                business,
+                "business_scopes contains a business that is not in the config"
+            );
+        }
+    }
+
+    /// Checks the files at the request of an operator and applies changes, including those that lower
+    /// protection.
+    ///
+    /// # Errors
+    /// Returns the errors of invalid or empty files. The previous web config stays in force.
+    pub async fn reload(&self) -> Result<(), String> {
+        let Ok(result) = timeout(FILE_READ_TIMEOUT, self.refresh(CheckCause::Reload)).await else {
+            self.in_force.is_stalled.store(true, Ordering::Relaxed);
+            return Err(self.in_force.record_timeout());
+        };
+        result
+    }
+
+    /// Checks the files and applies changes.
+    async fn refresh(&self, cause: CheckCause) -> Result<(), String> {
+        let Some(path) = self.path.clone() else {
+            return Ok(());
+        };
+        let mut last_load = Arc::clone(&self.last_load).lock_owned().await;
+        let in_force = Arc::clone(&self.in_force);
+        // The blocking task owns the lock: while a file system hangs, only one thread waits for it.
+        // It also applies the change, because the caller may give up waiting.
+        let check = spawn_blocking(move || {
+            let result = in_force.check(&path, &mut last_load, cause);
+            drop(last_load);
+            result
+        });
+        if check.await.map_err(|error| error.to_string())?? {
+            self.warn_unknown_businesses();
+        }
+        Ok(())
+    }
+
+    /// Returns the policy for a new connection, after checking the files.
+    pub(in crate::http) async fn current(&self) -> Arc<AccessPolicy> {
+        let is_stalled = &self.in_force.is_stalled;
+        if self.path.is_some() && !is_stalled.load(Ordering::Relaxed) {
+            // Errors are logged by the check. After an error or a timeout the previous policy applies.
+            let check = timeout(FILE_READ_TIMEOUT, self.refresh(CheckCause::Connection)).await;
+            if check.is_err() && !is_stalled.swap(true, Ordering::Relaxed) {
+                self.in_force.record_timeout();
+            }
+        }
+        self.checked_policy().policy
+    }
+
+    /// Returns the policy for a request on a persistent connection, checked at most `MAX_POLICY_AGE`
+    /// ago.
+    pub(in crate::http) async fn current_cached(&self) -> Arc<AccessPolicy> {
+        let current = self.checked_policy();
+        if self.path.is_none() || current.checked_at.elapsed() < MAX_POLICY_AGE {
+            return current.policy;
+        }
+        self.current().await
+    }
+
+    fn checked_policy(&self) -> CheckedPolicy {
+        self.in_force.checked_policy()
+    }
+}
+
+/// Policy that files define, with the earliest expiry of its certificates.
+type BuiltPolicy = (AccessPolicy, Option<i64>);
+
+/// Returns the policy that the files define if they have changed, otherwise `None`. The same error is
+/// logged only once.
+fn check_files(
+    path: &Path,
+    last_load: &mut LastLoad,
+    cause: CheckCause,
+    policy_in_force: &AccessPolicy,
+) -> Result<Option<BuiltPolicy>, String> {
+    let loaded = read(path).and_then(|(web, files)| {
+        let Some((previous, previous_files)) = &last_load.valid else {
+            return Ok(None);
+        };
+        if *previous_files == files {
+            return Ok(None);
+        }
+        let lowered = web.lowered_protection(previous);
+        check_protection(&web, previous, &lowered, cause)?;
+        let built = build(&web, &files, Some(policy_in_force))?;
+        Ok(Some((built, web, files, lowered)))
+    });
+    match loaded {
+        Ok(changed) => {
+            last_load.logged_error = None;
+            Ok(changed.map(|(built, web, files, lowered)| {
+                if !lowered.is_empty() {
+                    let open = lowered.join("; ");
+                    tracing::warn!(open, "web config with less protection is in force");
+                }
+                last_load.valid = Some((web, files));
+                built
+            }))
+        }
+        Err(errors) => {
+            let error = errors.to_string();
+            if last_load.logged_error.as_ref() != Some(&error) {
+                tracing::error!(
+                    error,
+                    "web config reload failed; keeping the previous web config"
+                );
+                last_load.logged_error = Some(error.clone());
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Returns an error if the settings must not replace `previous` for this cause.
+fn check_protection(
+    web: &WebSettings,
+    previous: &WebSettings,
+    lowered: &[&str],
+    cause: CheckCause,
+) -> Result<(), ConfigErrors> {
+    if web.is_empty && !previous.is_empty {
+        let text = "expected settings, found an empty file; restore the file, or restart the exporter to serve without them";
+        return Err(web.error_at("", text));
+    }
+    if cause == CheckCause::Connection && !lowered.is_empty() {
+        let text = format!(
+            "expected at least the protection in force, found less: {}; restore the file, or apply it with SIGHUP or POST /-/reload",
+            lowered.join("; ")
+        );
+        return Err(web.error_at("", text));
+    }
+    Ok(())
+}
+
+/// Reads and parses the web config file. Returns its text too.
+fn read_web(path: &Path) -> Result<(WebSettings, String), ConfigErrors> {
+    let name = path.display().to_string();
+    let text = limited_read::read_text(path, MAX_WEB_FILE_BYTES).map_err(|problem| {
+        let text = format!("{problem}; check the file and --web.config.file");
+        ConfigErrors::from(ConfigError::for_document(&name, text))
+    })?;
+    let document = NamedDocument {
+        name,
+        text: text.clone(),
+    };
+    Ok((WebSettings::parse(document)?, text))
+}
+
+/// Reads the web config file and the PEM files that it names, relative to its folder.
+fn read(path: &Path) -> Result<(WebSettings, LoadedFiles), ConfigErrors> {
+    let (web, text) = read_web(path)?;
+    let pem_files = match &web.tls {
+        None => None,
+        Some(tls) => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let read_pem = |key: &str, source: &PemSource| match source {
+                PemSource::Inline(text) => Ok(text.clone().into_bytes()),
+                PemSource::File(file) => {
+                    limited_read::read_whole(&folder.join(file), MAX_WEB_FILE_BYTES).map_err(
+                        |problem| {
+                            let text = format!(
+                                "{}: {problem}; check the path and its permissions",
+                                file.display()
+                            );
+                            web.error_at(&format!("tls_server_config.{key}_file"), text)
+                        },
+                    )
+                }
+            };
+            Some(PemFiles {
+                cert: read_pem("cert", &tls.cert)?,
+                key: read_pem("key", &tls.key)?,
+                client_ca: tls
+                    .client_ca
+                    .as_ref()
+                    .map(|ca| read_pem("client_ca", ca))
+                    .transpose()?,
+            })
+        }
+    };
+    Ok((web, LoadedFiles { text, pem_files }))
+}
+
+/// Builds the policy, and logs the warnings of the web config.
+fn build(
+    web: &WebSettings,
+    files: &LoadedFiles,
+    previous: Option<&AccessPolicy>,
+) -> Result<BuiltPolicy, ConfigErrors> {
+    let tls = match (&web.tls, &files.pem_files) {
+        (Some(tls), Some(pem_files)) => {
+            let config = tls::server_config(tls, pem_files).map_err(|(key, problem)| {
+                let source = match key {
+                    "cert_file" => Some(&tls.cert),
+                    "key_file" => Some(&tls.key),
+                    "client_ca_file" => tls.client_ca.as_ref(),
+                    _ => None,
+                };
+                let key = match source {
+                    Some(PemSource::Inline(_)) => key.trim_end_matches("_file"),
+                    _ => key,
+                };
+                web.error_at(&format!("tls_server_config.{key}"), problem)
+            })?;
+            Some(config)
+        }
+        _ => None,
+    };
+    for warning in &web.warnings {
+        tracing::warn!(warning, "web config warning");
+    }
+    let (config, expiry) = match tls {
+        Some(tls) => (Some(tls.config), tls.expiry),
+        None => (None, None),
+    };
+    let policy = AccessPolicy::new(web, config, files.pem_files.as_ref(), previous)
+        .map_err(|problem| web.error_at("", problem))?;
+    Ok((policy, expiry))
+}

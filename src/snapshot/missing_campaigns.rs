@@ -1,0 +1,186 @@
+//! Results of queries of which a part failed: the campaigns without an answer keep their previous values and age.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{MissingCampaigns, RowSet};
+use crate::model::Row;
+
+impl MissingCampaigns {
+    /// Whether every campaign was answered.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty() && self.unknown.is_empty()
+    }
+
+    /// Whether nothing is known about a campaign.
+    pub fn is_unknown(&self, campaign_id: &str) -> bool {
+        self.unknown.contains(campaign_id)
+    }
+
+    /// Iterates over the ids of the campaigns that the last query did not answer.
+    pub fn ids(&self) -> impl Iterator<Item = &Box<str>> {
+        self.kept.keys().chain(&self.unknown)
+    }
+
+    /// Moves all times by `step`, after the clock was set.
+    pub(super) fn shift(&mut self, step: SignedDuration) {
+        let millis = i64::try_from(step.as_millis()).unwrap_or(0);
+        for at in self.kept.values_mut() {
+            *at = at.saturating_add(millis);
+        }
+    }
+
+    fn fetched_at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MIN)
+    }
+}
+
+impl RowSet {
+    /// Adds what is known of the campaigns that this result does not answer: the rows of `previous` if they have the
+    /// same dates.
+    pub(super) fn keep_missing(&mut self, previous: Option<&Self>, campaigns: BTreeSet<Box<str>>) {
+        let previous = previous.filter(|previous| {
+            self.dates.is_some() && previous.dates == self.dates && !campaigns.is_empty()
+        });
+        let Some(previous) = previous else {
+            self.missing.unknown = campaigns;
+            return;
+        };
+        for id in campaigns {
+            let at = previous.missing.kept.get(&id).copied();
+            if previous.missing.is_unknown(&id) {
+                self.missing.unknown.insert(id);
+            } else {
+                let at = at.unwrap_or(previous.fetched_at.as_millisecond());
+                self.missing.kept.insert(id, at);
+            }
+        }
+        let kept = &self.missing.kept;
+        let is_kept = |row: &&Row| {
+            let campaign = row.dimensions.campaign.as_ref();
+            campaign.is_some_and(|campaign| kept.contains_key(campaign.id.as_str()))
+        };
+        let rows = previous.rows.iter().filter(is_kept).cloned();
+        self.rows.extend(rows);
+        let too_heavy = previous.too_heavy.iter();
+        self.too_heavy
+            .extend(too_heavy.filter(|id| kept.contains_key(*id)).cloned());
+        // The campaign of a withheld row of an ad set or ad is not known, so that the rows of all campaigns stay withheld
+        // that this result does not contain.
+        let answered: BTreeSet<&str> = self.rows.iter().map(|row| row.dimensions.key()).collect();
+        let is_open = |key: &str| !answered.contains(key);
+        let withheld = previous.withheld.iter().filter(|key| is_open(key));
+        let withheld: Vec<Box<str>> = withheld.cloned().collect();
+        let other_dates = previous.other_dates.iter().filter(|key| is_open(key));
+        let other_dates: Vec<Box<str>> = other_dates.cloned().collect();
+        self.withheld.extend(withheld);
+        self.other_dates.extend(other_dates);
+    }
+
+    /// Returns the time at which the oldest values of campaigns without a current answer expire.
+    pub(super) fn missing_expires_at(&self, stale_after: Duration) -> Option<Timestamp> {
+        let oldest = self.missing.kept.values().min()?;
+        Some(MissingCampaigns::fetched_at(*oldest) + stale_after)
+    }
+
+    /// Removes the values of campaigns without a current answer that are expired at `now`.
+    pub(super) fn expire_missing(&mut self, stale_after: Duration, now: Timestamp) {
+        let is_expired = |at: &i64| MissingCampaigns::fetched_at(*at) + stale_after <= now;
+        let kept = std::mem::take(&mut self.missing.kept);
+        let (expired, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            kept.into_iter().partition(|(_, at)| is_expired(at));
+        self.missing.kept = kept;
+        self.rows.retain(|row| {
+            let campaign = row.dimensions.campaign.as_ref();
+            campaign.is_none_or(|campaign| !expired.contains_key(campaign.id.as_str()))
+        });
+        self.missing.unknown.extend(expired.into_keys());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use jiff::civil::{Date, date};
+
+    use super::{MissingCampaigns, RowSet};
+    use crate::model::{AccountId, Dimensions, NamedId, ObjectId, Row, RowValues};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_780_000_000 + minute * 60).unwrap()
+    }
+
+    fn row_set(day: Date, minute: i64, campaigns: &[&str]) -> RowSet {
+        let row = |id: &&str| Row {
+            dimensions: Arc::new(Dimensions {
+                account: AccountId::parse("1").unwrap(),
+                currency: None,
+                campaign: Some(NamedId {
+                    id: ObjectId::parse(id).unwrap(),
+                    name: "c".into(),
+                }),
+                adset: None,
+                ad: None,
+            }),
+            start: day,
+            stop: day,
+            mixed_attribution: false,
+            values: RowValues::pack(&[]),
+        };
+        RowSet {
+            fetched_at: at(minute),
+            dates: Some((day, day)),
+            valid_until: None,
+            rows: campaigns.iter().map(row).collect(),
+            withheld: [].into(),
+            other_dates: [].into(),
+            too_heavy: [].into(),
+            missing: MissingCampaigns::default(),
+        }
+    }
+
+    fn campaigns(row_set: &RowSet) -> Vec<&str> {
+        row_set
+            .rows
+            .iter()
+            .map(|row| row.dimensions.key())
+            .collect()
+    }
+
+    #[test]
+    fn rows_of_other_dates_are_not_kept() {
+        let (monday, tuesday) = (date(2026, 11, 23), date(2026, 11, 24));
+        let previous = row_set(monday, 0, &["1", "2"]);
+        for (day, kept) in [(monday, vec!["1", "2"]), (tuesday, vec!["1"])] {
+            let mut part = row_set(day, 15, &["1"]);
+            part.keep_missing(Some(&previous), ["2".into()].into());
+            assert_eq!(campaigns(&part), kept);
+            assert_eq!(part.missing.is_unknown("2"), day == tuesday);
+        }
+    }
+
+    #[test]
+    fn kept_rows_expire_at_their_own_age() {
+        let monday = date(2026, 11, 23);
+        let mut last = row_set(monday, 0, &["1", "2"]);
+        for minute in [15, 30] {
+            let mut part = row_set(monday, minute, &["1"]);
+            part.keep_missing(Some(&last), ["2".into()].into());
+            last = part;
+        }
+        assert_eq!(last.missing_expires_at(HOUR), Some(at(60)));
+        last.expire_missing(HOUR, at(59));
+        assert_eq!(campaigns(&last), ["1", "2"]);
+        last.expire_missing(HOUR, at(60));
+        assert_eq!(campaigns(&last), ["1"]);
+        assert!(last.missing.is_unknown("2"));
+        assert_eq!(last.missing_expires_at(HOUR), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! Queries of which a part fails: its campaigns keep their previous values, the others get new ones.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use super::heavy::{answer, error, filtered_ids, id};
+use crate::scripted_server::{ScriptedResponse, ScriptedServer};
+
+/// Message campaigns, which need three requests, and others, which make a query of all campaigns more expensive.
+const MESSAGE_CAMPAIGNS: usize = 250;
+const CAMPAIGNS: usize = 2_200;
+
+const CONFIG: &str = "polling: { interval: 200ms, backoff_max: 200ms }
+insights: { zero_fill: all }
+windows: [{ name: today, date_preset: today }]
+businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]
+";
+
+/// Changes the objects in a response.
+fn edit(response: ScriptedResponse, change: impl Fn(&mut Value)) -> ScriptedResponse {
+    let mut body: Value = serde_json::from_slice(&response.body).unwrap();
+    let data = body.get_mut("data").and_then(Value::as_array_mut);
+    data.into_iter().flatten().for_each(change);
+    body.into()
+}
+
+#[tokio::test]
+async fn campaigns_of_failed_part_keep_their_values() {
+    let delivered = Arc::new(AtomicUsize::new(5));
+    let is_failing = Arc::new(AtomicBool::new(false));
+    let (number, fails) = (Arc::clone(&delivered), Arc::clone(&is_failing));
+    let server = ScriptedServer::start(move |path, query| {
+        if path.ends_with("/insights") {
+            let ids = filtered_ids(query);
+            if fails.load(Ordering::Relaxed) && ids.contains(&id(150)) {
+                return error(400, 100, None, "Invalid parameter");
+            }
+            let delivered = number.load(Ordering::Relaxed).to_string();
+            return edit(answer(path, query, MESSAGE_CAMPAIGNS), |row| {
+                row["marketing_messages_delivered"] = json!(delivered);
+            });
+        }
+        edit(answer(path, query, CAMPAIGNS), |campaign| {
+            let is_message = campaign["id"].as_str() < Some(id(MESSAGE_CAMPAIGNS).as_str());
+            campaign["is_message_campaign"] = json!(is_message);
+        })
+    })
+    .await;
+    let exporter = server.exporter(CONFIG).await;
+    let value = |page: &crate::page::Page, number: usize| {
+        page.value("delivered", &[("campaign_id", &id(number))])
+    };
+    let before = exporter.page_all_up().await;
+    let success = "query_last_success_timestamp_seconds";
+    let first_success = before.value(success, &[("query", "delivery")]);
+    assert_eq!(value(&before, 150), Some(5.0));
+    is_failing.store(true, Ordering::Relaxed);
+    delivered.store(7, Ordering::Relaxed);
+    let page = exporter
+        .page_when(|page| value(page, 0) == Some(7.0) && value(page, 249) == Some(7.0))
+        .await;
+    page.assert("up", &[], "0");
+    for number in 100..200 {
+        assert_eq!(value(&page, number), Some(5.0), "campaign {number}");
+    }
+    assert_eq!(page.all("delivered", &[]).len(), MESSAGE_CAMPAIGNS);
+    let failures = |page: &crate::page::Page| {
+        page.value("exporter_poll_failures_total", &[("reason", "rejected")])
+    };
+    let page = exporter.page_when(|page| failures(page) >= Some(3.0)).await;
+    let last_success = page.value(success, &[("query", "delivery")]);
+    assert!(last_success >= first_success);
+    let status = exporter.get("/api/status").await.text();
+    assert!(
+        status.contains("100 campaigns keep their previous values"),
+        "{status}"
+    );
+    assert!(status.contains(&id(100)), "{status}");
+    // The next poll begins with what was not answered.
+    let requests = server.requests();
+    let insights = requests
+        .iter()
+        .filter(|(path, _)| path.ends_with("/insights"));
+    let starts: Vec<String> = insights
+        .filter_map(|(_, query)| filtered_ids(query).into_iter().next())
+        .collect();
+    assert!(
+        starts
+            .windows(3)
+            .any(|starts| *starts == [id(100), id(0), id(200)]),
+        "{starts:?}"
+    );
+    is_failing.store(false, Ordering::Relaxed);
+    let page = exporter.page_all_up().await;
+    for number in [0, 150, 249] {
+        assert_eq!(value(&page, number), Some(7.0), "campaign {number}");
+    }
+}

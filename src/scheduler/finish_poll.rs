@@ -207,8 +207,7 @@ impl Scheduler {
                 state.inventory.clone_from(&outcome.inventory);
             }
             self.expiry_watch.changed_sources.insert(source_idx);
-            let snapshot = self.snapshot.with_source(source_idx, state);
-            self.publish(snapshot);
+            self.publish_source(source_idx, state);
         }
         let inventory = outcome.inventory;
         for result in outcome.results {
@@ -226,8 +225,7 @@ impl Scheduler {
                 state = state.with_account_spend(window_idx, total);
             }
             self.expiry_watch.track_expiry(&state);
-            let snapshot = self.snapshot.with_source(source_idx, state);
-            self.publish(snapshot);
+            self.publish_source(source_idx, state);
         }
         let account = source_account(&self.snapshot.sources[source_idx]);
         if let (Some(mode), Some(account)) = (mode, account) {
@@ -334,7 +332,7 @@ impl Scheduler {
         }
         self.expiry_watch.track_expiry(&next_state);
         let before = Arc::clone(&self.snapshot);
-        self.publish(before.with_source(source_idx, next_state));
+        self.publish_source(source_idx, next_state);
         // The time zone may have become known with this poll.
         if let Some(at) = self.due_after_midnight(source_idx, window_idx) {
             let at = now + duration_until(at);
@@ -344,6 +342,15 @@ impl Scheduler {
         }
         let warned_rows = &mut self.sources[source_idx].warned_rows;
         telemetry::warn_on_change(&before, &self.snapshot, source_idx, window_idx, warned_rows);
+    }
+
+    /// Publishes the new state of a source.
+    fn publish_source(&mut self, source_idx: usize, state: SourceState) {
+        let snapshot = self.snapshot.with_source(source_idx, state);
+        if snapshot.sources[source_idx].lacks_unattributed() {
+            self.sources[source_idx].request_account_spend_early(self.polling.discovery_interval);
+        }
+        self.publish(snapshot);
     }
 
     /// Records whether the API answered a poll. When a breaker closes, its failed windows are due; when one opens, they

@@ -128,6 +128,10 @@ pub struct Scheduler {
     poll_now: Arc<Notify>,
 }
 
+/// Time from a change of the rows that explain the spend of an ad account to the next request of it. Rows that change
+/// with each poll cost at most six requests an hour.
+const CHANGED_ROWS_DELAY: Duration = Duration::from_secs(10 * 60);
+
 /// A running poll.
 #[derive(Debug)]
 pub(super) struct RunningPoll {
@@ -167,6 +171,14 @@ pub(super) struct SourceRuntime {
     /// Position among the sources of its business, from 0.
     pub(super) business_position: usize,
     pub(super) windows: Vec<WindowRuntime>,
+}
+
+impl SourceRuntime {
+    /// Brings forward the next request of the spend of the whole ad account, because other rows explain it now.
+    pub(super) fn request_account_spend_early(&mut self, discovery_interval: Duration) {
+        let at = Instant::now() + CHANGED_ROWS_DELAY.min(discovery_interval);
+        self.account_spend_at = self.account_spend_at.map(|due| due.min(at));
+    }
 }
 
 /// State of a window that is not part of the snapshot.

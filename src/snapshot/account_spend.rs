@@ -21,7 +21,8 @@ pub struct AccountSpend {
     /// ISO 4217 code of the currency.
     pub currency: Arc<str>,
     /// Part of `spend` that the rows of the same dates do not explain; `None` if no such rows were known when `spend`
-    /// was received. It can be negative, because rows and spend are received at different times.
+    /// was received, or if other campaigns, ad sets or ads have rows since. It can be negative, because rows and spend
+    /// are received at different times.
     pub unattributed: Option<MajorUnits>,
     /// First and last day; `None` if unknown.
     pub dates: Option<DateSpan>,
@@ -54,25 +55,78 @@ impl SourceState {
     }
 
     fn unattributed(&self, window_idx: usize, total: &AccountSpend) -> Option<MajorUnits> {
-        let delivery = self.windows.get(window_idx)?.delivery.as_ref()?;
-        if let (Some(dates), Some(total_dates)) = (delivery.dates, total.dates)
-            && dates != total_dates
-        {
+        if !self.windows.get(window_idx)?.has_rows_of(total) {
             return None;
         }
-        let rows = exported_rows(self, window_idx);
-        let of_same_dates =
-            rows.filter(|row| row.dates.is_none_or(|dates| Some(dates) == total.dates));
-        let explained: f64 = of_same_dates
-            .filter_map(|row| row.scalar(InsightField::Spend))
+        let explained: f64 = self
+            .explaining_rows(window_idx, total)
+            .map(|(_, spend)| spend)
             .sum();
         // Sums of decimal fractions are not exact. Adding zero turns -0 into 0.
         let difference = ((total.spend.0 - explained) * 1e6).round() / 1e6 + 0.0;
         Some(MajorUnits(difference))
     }
+
+    /// Iterates over the keys and the spend of the rows of the same dates.
+    fn explaining_rows<'a>(
+        &'a self,
+        window_idx: usize,
+        total: &'a AccountSpend,
+    ) -> impl Iterator<Item = (&'a str, f64)> {
+        let rows = exported_rows(self, window_idx);
+        let of_same_dates =
+            rows.filter(|row| row.dates.is_none_or(|dates| Some(dates) == total.dates));
+        of_same_dates
+            .filter_map(|row| Some((row.dimensions.key(), row.scalar(InsightField::Spend)?)))
+    }
+
+    /// Removes the unattributed part of each window in which other rows have a spend than in `before`: it was
+    /// calculated without those that came, or with those that went.
+    pub(super) fn withdraw_unattributed(&mut self, before: &Self) {
+        for window_idx in 0..self.windows.len().min(before.windows.len()) {
+            let Some(total) = self.windows[window_idx].account_spend.clone() else {
+                continue;
+            };
+            let is_calculated_before = before.windows[window_idx]
+                .account_spend
+                .as_ref()
+                .is_some_and(|earlier| Arc::ptr_eq(earlier, &total));
+            if !is_calculated_before || total.unattributed.is_none() {
+                continue;
+            }
+            let earlier_rows = before.explaining_rows(window_idx, &total);
+            let rows = self.explaining_rows(window_idx, &total);
+            if !rows
+                .map(|(key, _)| key)
+                .eq(earlier_rows.map(|(key, _)| key))
+            {
+                self.windows[window_idx].account_spend = Some(Arc::new(AccountSpend {
+                    unattributed: None,
+                    ..AccountSpend::clone(&total)
+                }));
+            }
+        }
+    }
+
+    /// Whether the spend of the ad account in a window has no unattributed part although rows of the same dates are
+    /// known: they came later, or other rows took the place of those that it was calculated with.
+    pub fn lacks_unattributed(&self) -> bool {
+        self.windows.iter().any(|window| {
+            let total = window.account_spend.as_deref();
+            total.is_some_and(|total| total.unattributed.is_none() && window.has_rows_of(total))
+        })
+    }
 }
 
 impl WindowState {
+    /// Whether there is a result of the delivery query of the same dates.
+    fn has_rows_of(&self, total: &AccountSpend) -> bool {
+        self.delivery.as_ref().is_some_and(|delivery| {
+            let (dates, total_dates) = (delivery.dates, total.dates);
+            dates.is_none() || total_dates.is_none() || dates == total_dates
+        })
+    }
+
     /// Returns the time at which the spend of the ad account expires.
     pub(super) fn account_spend_expiry(&self) -> Option<Timestamp> {
         let total = self.account_spend.as_ref()?;

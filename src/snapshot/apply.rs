@@ -300,9 +300,10 @@ impl Snapshot {
     /// shared with this snapshot, except that campaign sources of the same business are marked as
     /// duplicates, or no longer.
     #[must_use]
-    pub fn with_source(&self, source_idx: usize, state: SourceState) -> Self {
+    pub fn with_source(&self, source_idx: usize, mut state: SourceState) -> Self {
         let mut next = self.clone();
         if let Some(entry) = next.sources.get_mut(source_idx) {
+            state.withdraw_unattributed(entry);
             *entry = Arc::new(state);
         }
         let business = next.business_range(source_idx);
@@ -324,8 +325,9 @@ impl Snapshot {
     pub fn expire(&self, now: Timestamp) -> Option<Self> {
         let mut changed = false;
         let sources = self.sources.iter().map(|state| match state.expire(now) {
-            Some(next) => {
+            Some(mut next) => {
                 changed = true;
+                next.withdraw_unattributed(state);
                 Arc::new(next)
             }
             None => Arc::clone(state),

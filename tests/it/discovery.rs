@@ -407,6 +407,41 @@ async fn account_total_includes_archived_campaigns() {
 }
 
 #[tokio::test]
+async fn unattributed_spend_is_requested_again_when_campaigns_come_or_go() {
+    let mut world = World::with_campaigns(4, 0);
+    world.accounts[0].campaigns[0].is_message = false;
+    let api = Api::start(world).await;
+    let exporter = api.exporter(&config(FAST, "")).await;
+    let today = [("window", "today")];
+    // The clock of the simulator does not move, so that the sum is exact whenever it is exported.
+    let is_explained = |page: &Page| {
+        let total = page.value("account_spend", &today);
+        let rest = page.value("account_spend_unattributed", &today);
+        let (Some(total), Some(rest)) = (total, rest) else {
+            return false;
+        };
+        let rows = page.all("spend", &today);
+        let sum = rest + rows.iter().map(|row| row.value()).sum::<f64>();
+        assert!((sum - total).abs() < 1e-6, "{sum} should be {total}");
+        true
+    };
+    for (is_message, rows) in [(false, 3), (true, 4), (false, 3)] {
+        api.simulator
+            .update_world(|world| world.accounts[0].campaigns[0].is_message = is_message);
+        let page = exporter
+            .page_when(|page| is_explained(page) && page.all("spend", &today).len() == rows)
+            .await;
+        let expected = api.truth(ACCOUNT, "2026-11-23", "2026-11-23").unwrap();
+        let expected: f64 = expected.values["marketing_messages_spend"].parse().unwrap();
+        assert_eq!(
+            page.value("account_spend", &today),
+            Some(expected),
+            "{rows} rows"
+        );
+    }
+}
+
+#[tokio::test]
 async fn status_filter_is_reduced_where_the_api_refuses_it() {
     for (fault, archived) in [
         ("rejected_status=DELETED@endpoint:insights", 1),

@@ -1,7 +1,7 @@
 //! Circuit breakers of a business, of an app and of the whole API.
 //!
 //! The breaker of a business opens when the sources that were due failed twice as unavailable and none succeeded in
-//! between; that of an app or of the API when those of most of its businesses are open.
+//! between; that of an app or of the API when those of three of its businesses are open, or of half of them.
 //! While it is open, single polls of one source after the other probe the API in place of all polls; a poll that the
 //! API answers closes it. Times are instants; the scheduler polls and reschedules.
 
@@ -23,6 +23,11 @@ const PROBE_RECHECK: Duration = Duration::from_secs(10);
 
 /// Sources that must have failed twice, unless there are fewer.
 const MIN_FAILED_SOURCES: usize = 3;
+
+/// Businesses with an open breaker that open that of their app or of the API, or half of them if there are fewer. None of
+/// the others has had an answer since; if there is nothing wrong with them, the first probe, which is one of theirs, closes
+/// it.
+const MIN_FAILED_BUSINESSES: usize = 3;
 
 /// Consecutive failures of a source that count towards opening.
 const FAILURES_TO_OPEN: u32 = 2;
@@ -224,8 +229,7 @@ impl Breaker {
                 failed.count() >= MIN_FAILED_SOURCES.min(size)
             }
             BreakerScope::App(_) | BreakerScope::Api => {
-                let failed = self.failed_businesses.len();
-                failed >= 2 && 2 * failed >= size
+                self.failed_businesses.len() >= MIN_FAILED_BUSINESSES.min(size.div_ceil(2)).max(2)
             }
         }
     }

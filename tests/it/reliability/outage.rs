@@ -17,6 +17,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Probes of an outage, one every five minutes.
 const MAX_PROBES_AN_HOUR: usize = 12;
 
+/// Calls of an ad account until its breaker opens: two polls, each with three attempts of discovery in two forms, and of
+/// insights in two.
+const MAX_CALLS_BEFORE_OPEN: usize = 24;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A scripted API that can be switched off, and the times of its requests.
@@ -112,7 +116,8 @@ async fn check_outage(businesses: &[usize]) {
     let accounts: usize = businesses.iter().sum();
     let api = SwitchedApi::start(true).await;
     let exporter = api.server.exporter(&config(businesses)).await;
-    api.pass(HOUR / 6, SECOND).await;
+    // After the polls of the start, the next ones are at most one and a half intervals away.
+    api.pass(HOUR / 2, SECOND).await;
     let start = Instant::now();
     api.pass(HOUR / 2, SECOND).await;
     let healthy = 2 * api.calls_between(start, Instant::now());
@@ -122,7 +127,7 @@ async fn check_outage(businesses: &[usize]) {
     let first = api.calls_in_an_hour(SECOND).await;
     let second = api.calls_in_an_hour(5 * SECOND).await;
     assert!(
-        first < 2 * healthy && second <= MAX_PROBES_AN_HOUR.max(healthy / 10),
+        first < accounts * MAX_CALLS_BEFORE_OPEN && second <= MAX_PROBES_AN_HOUR.max(healthy / 10),
         "{healthy} calls an hour, then {first} and {second} in the outage"
     );
     api.switch(true);

@@ -86,10 +86,19 @@ impl ApiSession {
     /// # Errors
     /// Returns an error if the client cannot be created from the config.
     pub fn new(config: &Config, quota_share: f64) -> Result<Self, SetupError> {
+        Self::with_concurrency(config, quota_share, config.polling.concurrency)
+    }
+
+    /// Creates a session as [`new`](Self::new) does, with another number of requests in flight than that of the config.
+    pub(super) fn with_concurrency(
+        config: &Config,
+        quota_share: f64,
+        concurrency: usize,
+    ) -> Result<Self, SetupError> {
         Ok(Self {
             client: super::client(config)?,
             limiter: RateLimiter::new(LimiterConfig {
-                concurrency: config.polling.concurrency,
+                concurrency,
                 requests_per_second: MIN_REQUESTS_PER_SECOND,
                 quota_share,
                 backoff_max: config.polling.backoff_max,

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
-use super::{ApiCaller, ApiSession};
+use super::ApiSession;
 use crate::config::{BusinessConfig, Config};
 use crate::graph;
 use crate::model::AccountId;
@@ -276,7 +276,7 @@ async fn list_accounts(
     business: &BusinessConfig,
     known: Vec<AccountId>,
 ) -> BusinessListing {
-    let caller = match ApiCaller::new(business, None, "me") {
+    let caller = match session.caller(business, None, "me") {
         Ok(caller) => caller,
         Err(error) => return (known, Some(error)),
     };
@@ -292,7 +292,7 @@ async fn list_accounts(
         if excluded.is_some_and(|excluded| excluded.contains(&id)) {
             continue;
         }
-        let campaigns = match ApiCaller::new(business, Some(&id), &id.to_string()) {
+        let campaigns = match session.caller(business, Some(&id), &id.to_string()) {
             Ok(caller) => {
                 let campaigns = session.call(&caller, async |session| {
                     graph::message_campaigns(session, &id, false).await

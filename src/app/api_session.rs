@@ -2,15 +2,15 @@
 //! calls. The serving exporter sends its requests from the scheduler instead.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::config::{BusinessConfig, Config};
 use crate::graph::{
-    CallRecord, Client, Credentials, LimiterConfig, MAX_ATTEMPTS, RateLimiter, RequestScope,
-    Session, SetupError, UsageHeaders,
+    ApiCaller, CallRecord, Client, Credentials, LimiterConfig, MAX_ATTEMPTS, RateLimiter,
+    RequestScope, Session, SetupError, UsageHeaders,
 };
 use crate::model::AccountId;
 use crate::platform::{clock, secrets};
@@ -21,7 +21,7 @@ use crate::scheduler::MIN_REQUESTS_PER_SECOND;
 pub struct ApiSession {
     client: Client,
     /// Limiter of this session only: it does not take the requests of a running exporter into account.
-    limiter: RateLimiter,
+    limiter: Arc<RateLimiter>,
     stats: Mutex<CallStats>,
 }
 
@@ -39,44 +39,6 @@ pub struct CallStats {
     /// Time by which the local clock is ahead of the API's, negative if it is behind; from the last response with a
     /// `Date` header, and therefore accurate to about a second. `None` without such a response.
     pub ahead: Option<SignedDuration>,
-}
-
-/// Credentials and scope of requests.
-#[derive(Clone, Debug)]
-pub struct ApiCaller {
-    credentials: Credentials,
-    scope: RequestScope,
-}
-
-impl ApiCaller {
-    /// Creates a caller for a source of a business, and reads the credentials. `account` is `None` if the ad account
-    /// is unknown. `source` is the name of the source.
-    ///
-    /// # Errors
-    /// Returns a message that names the secret's source if it contains no usable secret.
-    pub fn new(
-        business: &BusinessConfig,
-        account: Option<&AccountId>,
-        source: &str,
-    ) -> Result<Self, String> {
-        let read = |secret| secrets::read_secret(secret).map_err(|error| error.to_string());
-        let app = business.app.as_ref();
-        Ok(Self {
-            credentials: Credentials {
-                token: read(&business.token)?,
-                app_secret: app
-                    .and_then(|app| app.secret.as_ref())
-                    .map(read)
-                    .transpose()?,
-            },
-            scope: RequestScope {
-                business: business.name.as_str().into(),
-                app: app.map(|app| app.id.as_str().into()),
-                account: account.cloned(),
-                source: source.into(),
-            },
-        })
-    }
 }
 
 impl ApiSession {
@@ -97,17 +59,50 @@ impl ApiSession {
     ) -> Result<Self, SetupError> {
         Ok(Self {
             client: super::client(config)?,
-            limiter: RateLimiter::new(LimiterConfig {
+            limiter: Arc::new(RateLimiter::new(LimiterConfig {
                 concurrency,
                 requests_per_second: MIN_REQUESTS_PER_SECOND,
                 quota_share,
                 backoff_max: config.polling.backoff_max,
-            }),
+            })),
             stats: Mutex::default(),
         })
     }
 
-    /// Runs `request` with the credentials and scope of `caller`, and records statistics of its calls.
+    /// Returns a caller for a source of a business, after reading the credentials. `account` is `None` if the ad account
+    /// is unknown. `source` is the name of the source.
+    ///
+    /// # Errors
+    /// Returns a message that names the secret's source if it contains no usable secret.
+    pub fn caller(
+        &self,
+        business: &BusinessConfig,
+        account: Option<&AccountId>,
+        source: &str,
+    ) -> Result<ApiCaller, String> {
+        let read = |secret| secrets::read_secret(secret).map_err(|error| error.to_string());
+        let app = business.app.as_ref();
+        let credentials = Credentials {
+            token: read(&business.token)?,
+            app_secret: app
+                .and_then(|app| app.secret.as_ref())
+                .map(read)
+                .transpose()?,
+        };
+        Ok(ApiCaller {
+            client: self.client.clone(),
+            credentials,
+            limiter: Arc::clone(&self.limiter),
+            scope: RequestScope {
+                business: business.name.as_str().into(),
+                app: app.map(|app| app.id.as_str().into()),
+                account: account.cloned(),
+                source: source.into(),
+            },
+        })
+    }
+
+    /// Runs `request` on behalf of `caller`, and records statistics of its calls.
     pub async fn call<T>(
         &self,
         caller: &ApiCaller,
@@ -115,10 +110,7 @@ impl ApiSession {
     ) -> T {
         let on_call = |call: &CallRecord<'_>| self.record(caller, call);
         request(Session {
-            client: &self.client,
-            credentials: &caller.credentials,
-            limiter: &self.limiter,
-            scope: &caller.scope,
+            caller,
             deadline: None,
             max_attempts: MAX_ATTEMPTS,
             on_call: &on_call,

@@ -324,7 +324,11 @@ fn keep_campaigns(previous: &Inventory, unconfirmed: Inventory) -> Inventory {
 /// Returns whether an error of discovery is about a limit that insights do not have.
 fn is_limit_of_discovery(session: Session<'_>, error: &ApiError) -> bool {
     error.error.reason == ErrorReason::Throttled
-        && session.limiter.paused_until(session.scope).is_none()
+        && session
+            .caller
+            .limiter
+            .paused_until(&session.caller.scope)
+            .is_none()
 }
 
 /// Returns whether all further requests of a poll would fail too.

@@ -3,15 +3,17 @@
 //! Polled are ad accounts with message campaigns. If the lookup of a business or of an ad account
 //! fails, what was listed before stays in force, and the lookup is repeated earlier.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, interval_at, sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, interval_at, sleep, timeout};
 
-use super::{ApiCaller, ApiSession};
+use super::ApiSession;
 use crate::config::{BusinessConfig, Config};
 use crate::graph;
 use crate::model::AccountId;
@@ -22,9 +24,19 @@ const LOOKUP_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Time until a lookup with errors is repeated.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
-/// Maximum number of businesses that are looked up at the same time. All share the rate of requests, so that with a
-/// higher number none would be done before most of the others.
+/// Maximum number of businesses that are looked up at the same time, without those that wait for a slow response. All
+/// share the rate of requests, so that with a higher number none would be done before most of the others.
 const MAX_CONCURRENT_LOOKUPS: usize = 8;
+
+/// Maximum number of businesses that are looked up at the same time, including those that wait for a slow response.
+const MAX_RUNNING_LOOKUPS: usize = 64;
+
+/// Duration of a request after which its lookup no longer counts as one of [`MAX_CONCURRENT_LOOKUPS`], so that
+/// businesses without a response do not block the others.
+const SLOW_RESPONSE: Duration = Duration::from_secs(2);
+
+/// Error of a lookup that panicked.
+const PANIC_MESSAGE: &str = "the lookup panicked; please report this bug";
 
 /// Minimum time between two partial results of a lookup: each of them makes a new plan.
 const PART_INTERVAL: Duration = Duration::from_secs(2);
@@ -63,6 +75,8 @@ pub(super) fn is_needed(config: &Config) -> bool {
 pub(super) struct RunningLookup {
     task: JoinSet<AccountLookup>,
     parts: mpsc::Receiver<AccountListing>,
+    /// Ad accounts so far: those of before the lookup, or the last part.
+    so_far: AccountListing,
 }
 
 /// Message of a [`RunningLookup`].
@@ -77,20 +91,42 @@ impl RunningLookup {
     /// Starts a lookup after `delay`. What cannot be read is taken from `previous`.
     pub(super) fn start(config: Arc<Config>, previous: AccountListing, delay: Duration) -> Self {
         let (sender, parts) = mpsc::channel(1);
-        let mut task = JoinSet::new();
-        task.spawn(async move {
+        let so_far = previous.clone();
+        let lookup = async move {
             sleep(delay).await;
             look_up_accounts(config, previous, &sender).await
-        });
-        Self { task, parts }
+        };
+        Self::spawn(lookup, so_far, parts)
     }
 
-    /// Waits for the next message; never completes after the lookup ended by a panic.
+    fn spawn(
+        lookup: impl Future<Output = AccountLookup> + Send + 'static,
+        so_far: AccountListing,
+        parts: mpsc::Receiver<AccountListing>,
+    ) -> Self {
+        let mut task = JoinSet::new();
+        task.spawn(lookup);
+        Self {
+            task,
+            parts,
+            so_far,
+        }
+    }
+
+    /// Waits for the next message; never completes after the last one.
     pub(super) async fn next(&mut self) -> LookupEvent {
         tokio::select! {
             biased;
-            Some(listing) = self.parts.recv() => LookupEvent::Part(listing),
-            Some(Ok(lookup)) = self.task.join_next() => LookupEvent::Ended(lookup),
+            Some(listing) = self.parts.recv() => {
+                self.so_far.clone_from(&listing);
+                LookupEvent::Part(listing)
+            }
+            Some(ended) = self.task.join_next() => {
+                LookupEvent::Ended(ended.unwrap_or_else(|_| AccountLookup {
+                    listing: std::mem::take(&mut self.so_far),
+                    errors: vec![(String::new(), PANIC_MESSAGE.to_owned())],
+                }))
+            }
             else => std::future::pending().await,
         }
     }
@@ -103,55 +139,120 @@ async fn look_up_accounts(
     previous: AccountListing,
     parts: &mpsc::Sender<AccountListing>,
 ) -> AccountLookup {
-    let mut lookup = AccountLookup::default();
-    let session = match ApiSession::new(&config, config.polling.quota_share) {
+    let quota_share = config.polling.quota_share;
+    // Each lookup has at most one request in flight, so that the slots limit the requests.
+    let session = match ApiSession::with_concurrency(&config, quota_share, MAX_RUNNING_LOOKUPS) {
         Ok(session) => Arc::new(session),
         Err(error) => {
-            lookup.listing = previous;
-            lookup.errors.push((String::new(), error.to_string()));
-            return lookup;
+            return AccountLookup {
+                listing: previous,
+                errors: vec![(String::new(), error.to_string())],
+            };
         }
     };
-    let mut tasks = JoinSet::new();
-    let slots = Arc::new(Semaphore::new(MAX_CONCURRENT_LOOKUPS));
+    let concurrency = MAX_CONCURRENT_LOOKUPS.min(config.polling.concurrency.max(1));
+    let responsive = Arc::new(Semaphore::new(concurrency));
+    let running = Arc::new(Semaphore::new(MAX_RUNNING_LOOKUPS));
+    let mut lookups = BusinessLookups::new(previous);
     for business in &config.businesses {
         if business.enabled && business.all_ad_accounts.is_some() {
-            let known = previous.get(&business.name).cloned().unwrap_or_default();
+            let known = lookups.so_far.get(&business.name).cloned();
             let (session, business) = (Arc::clone(&session), business.clone());
-            let slots = Arc::clone(&slots);
-            tasks.spawn(async move {
-                // The semaphore is never closed.
-                let _slot = slots.acquire().await;
-                let (accounts, error) = list_accounts(&session, &business, known).await;
-                (business.name, accounts, error)
+            let (responsive, running) = (Arc::clone(&responsive), Arc::clone(&running));
+            let name = business.name.clone();
+            lookups.spawn(name, async move {
+                // The semaphores are never closed.
+                let _running = running.acquire_owned().await;
+                let mut slot = LookupSlot(responsive.acquire_owned().await.ok());
+                list_accounts(&session, &mut slot, &business, known.unwrap_or_default()).await
             });
         }
     }
-    let mut so_far = previous;
-    let mut is_changed = false;
-    let mut part_times = interval_at(Instant::now() + PART_INTERVAL, PART_INTERVAL);
-    loop {
-        let listed = tokio::select! {
-            listed = tasks.join_next() => listed,
-            _ = part_times.tick(), if is_changed => {
-                // Fails without a receiver. Without a free place, the next part contains this one.
-                let _ = parts.try_send(so_far.clone());
-                is_changed = false;
+    lookups.collect(parts).await
+}
+
+/// Place of a lookup among the [`MAX_CONCURRENT_LOOKUPS`]; `None` after a slow response.
+#[derive(Debug)]
+struct LookupSlot(Option<OwnedSemaphorePermit>);
+
+impl LookupSlot {
+    /// Runs a request, and returns the permit to other lookups if the response takes long.
+    async fn run<T>(&mut self, request: impl Future<Output = T>) -> T {
+        let mut request = pin!(request);
+        match timeout(SLOW_RESPONSE, &mut request).await {
+            Ok(response) => response,
+            Err(_) => {
+                self.0 = None;
+                request.await
+            }
+        }
+    }
+}
+
+/// Ad accounts of one business, and its last error.
+type BusinessListing = (Vec<AccountId>, Option<String>);
+
+/// Lookups of several businesses, each in a task.
+#[derive(Debug)]
+struct BusinessLookups {
+    tasks: JoinSet<BusinessListing>,
+    names: HashMap<Id, String>,
+    /// Ad accounts so far: those of before the lookup, until a business was looked up.
+    so_far: AccountListing,
+}
+
+impl BusinessLookups {
+    fn new(previous: AccountListing) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            names: HashMap::new(),
+            so_far: previous,
+        }
+    }
+
+    /// Starts the lookup of a business.
+    fn spawn(
+        &mut self,
+        business: String,
+        lookup: impl Future<Output = BusinessListing> + Send + 'static,
+    ) {
+        let task = self.tasks.spawn(lookup);
+        self.names.insert(task.id(), business);
+    }
+
+    /// Waits for all lookups. If one panics, its business keeps its previous ad accounts, and has an error.
+    async fn collect(mut self, parts: &mpsc::Sender<AccountListing>) -> AccountLookup {
+        let mut lookup = AccountLookup::default();
+        let mut is_changed = false;
+        let mut part_times = interval_at(Instant::now() + PART_INTERVAL, PART_INTERVAL);
+        loop {
+            let ended = tokio::select! {
+                ended = self.tasks.join_next_with_id() => ended,
+                _ = part_times.tick(), if is_changed => {
+                    // Fails without a receiver. Without a free place, the next part contains this one.
+                    let _ = parts.try_send(self.so_far.clone());
+                    is_changed = false;
+                    continue;
+                }
+            };
+            let (id, listed) = match ended {
+                None => return lookup,
+                Some(Ok((id, listed))) => (id, Some(listed)),
+                Some(Err(error)) => (error.id(), None),
+            };
+            let Some(business) = self.names.remove(&id) else {
                 continue;
-            }
-        };
-        match listed {
-            None => return lookup,
-            // A panic leaves out its own business.
-            Some(Err(_)) => {}
-            Some(Ok((business, accounts, error))) => {
-                lookup
-                    .errors
-                    .extend(error.map(|error| (business.clone(), error)));
-                so_far.insert(business.clone(), accounts.clone());
-                lookup.listing.insert(business, accounts);
-                is_changed = true;
-            }
+            };
+            let (accounts, error) = listed.unwrap_or_else(|| {
+                let known = self.so_far.get(&business).cloned().unwrap_or_default();
+                (known, Some(PANIC_MESSAGE.to_owned()))
+            });
+            lookup
+                .errors
+                .extend(error.map(|error| (business.clone(), error)));
+            self.so_far.insert(business.clone(), accounts.clone());
+            lookup.listing.insert(business, accounts);
+            is_changed = true;
         }
     }
 }
@@ -171,14 +272,16 @@ pub async fn with_all_accounts(config: Config) -> (Config, Vec<(String, String)>
 /// Lists the ad accounts with message campaigns of one business, with the last error.
 async fn list_accounts(
     session: &ApiSession,
+    slot: &mut LookupSlot,
     business: &BusinessConfig,
     known: Vec<AccountId>,
-) -> (Vec<AccountId>, Option<String>) {
-    let caller = match ApiCaller::new(business, None, "me") {
+) -> BusinessListing {
+    let caller = match session.caller(business, None, "me") {
         Ok(caller) => caller,
         Err(error) => return (known, Some(error)),
     };
-    let accounts = match session.call(&caller, graph::list_ad_accounts).await {
+    let listed = session.call(&caller, graph::list_ad_accounts);
+    let accounts = match slot.run(listed).await {
         Ok(accounts) => accounts,
         Err(error) => return (known, Some(error.error.to_string())),
     };
@@ -189,13 +292,14 @@ async fn list_accounts(
         if excluded.is_some_and(|excluded| excluded.contains(&id)) {
             continue;
         }
-        let campaigns = match ApiCaller::new(business, Some(&id), &id.to_string()) {
-            Ok(caller) => session
-                .call(&caller, async |session| {
+        let campaigns = match session.caller(business, Some(&id), &id.to_string()) {
+            Ok(caller) => {
+                let campaigns = session.call(&caller, async |session| {
                     graph::message_campaigns(session, &id, false).await
-                })
-                .await
-                .map_err(|error| error.error.to_string()),
+                });
+                let campaigns = slot.run(campaigns).await;
+                campaigns.map_err(|error| error.error.to_string())
+            }
             Err(error) => Err(error),
         };
         let is_polled = match campaigns {
@@ -211,4 +315,53 @@ async fn list_accounts(
     }
     listed.sort();
     (listed, last_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::{AccountListing, BusinessLookups, LookupEvent, RETRY_INTERVAL, RunningLookup};
+    use crate::model::AccountId;
+
+    fn accounts(id: &str) -> Vec<AccountId> {
+        vec![AccountId::parse(id).unwrap()]
+    }
+
+    fn previous() -> AccountListing {
+        let businesses = ["acme", "globex"];
+        businesses
+            .map(|name| (name.to_owned(), accounts("act_1")))
+            .into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn business_with_a_panic_keeps_its_accounts_and_is_retried() {
+        let mut lookups = BusinessLookups::new(previous());
+        lookups.spawn("acme".to_owned(), async { panic!("test") });
+        lookups.spawn("globex".to_owned(), async { (accounts("act_2"), None) });
+        let (parts, _) = mpsc::channel(1);
+        let lookup = lookups.collect(&parts).await;
+        assert_eq!(lookup.listing["acme"], accounts("act_1"));
+        assert_eq!(lookup.listing["globex"], accounts("act_2"));
+        assert_eq!(lookup.errors.len(), 1);
+        assert_eq!(lookup.errors[0].0, "acme");
+        assert_eq!(lookup.next_in(), RETRY_INTERVAL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lookup_that_panics_keeps_its_last_part_and_is_retried() {
+        let (sender, parts) = mpsc::channel(1);
+        let part: AccountListing = [("acme".to_owned(), accounts("act_2"))].into();
+        sender.try_send(part.clone()).unwrap();
+        let mut running = RunningLookup::spawn(async { panic!("test") }, previous(), parts);
+        drop(sender);
+        let event = running.next().await;
+        assert!(matches!(event, LookupEvent::Part(listing) if listing == part));
+        let LookupEvent::Ended(lookup) = running.next().await else {
+            panic!("the lookup should have ended");
+        };
+        assert_eq!(lookup.listing, part);
+        assert_eq!(lookup.next_in(), RETRY_INTERVAL);
+    }
 }

@@ -2,15 +2,15 @@
 //! calls. The serving exporter sends its requests from the scheduler instead.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::config::{BusinessConfig, Config};
 use crate::graph::{
-    CallRecord, Client, Credentials, LimiterConfig, MAX_ATTEMPTS, RateLimiter, RequestScope,
-    Session, SetupError, UsageHeaders,
+    ApiCaller, CallRecord, Client, Credentials, LimiterConfig, MAX_ATTEMPTS, RateLimiter,
+    RequestScope, Session, SetupError, UsageHeaders,
 };
 use crate::model::AccountId;
 use crate::platform::{clock, secrets};
@@ -21,7 +21,7 @@ use crate::scheduler::MIN_REQUESTS_PER_SECOND;
 pub struct ApiSession {
     client: Client,
     /// Limiter of this session only: it does not take the requests of a running exporter into account.
-    limiter: RateLimiter,
+    limiter: Arc<RateLimiter>,
     stats: Mutex<CallStats>,
 }
 
@@ -41,34 +41,58 @@ pub struct CallStats {
     pub ahead: Option<SignedDuration>,
 }
 
-/// Credentials and scope of requests.
-#[derive(Clone, Debug)]
-pub struct ApiCaller {
-    credentials: Credentials,
-    scope: RequestScope,
-}
+impl ApiSession {
+    /// Creates a session for the API of a config. `quota_share` is the ratio of each quota above which requests slow
+    /// down, 0 to 1.
+    ///
+    /// # Errors
+    /// Returns an error if the client cannot be created from the config.
+    pub fn new(config: &Config, quota_share: f64) -> Result<Self, SetupError> {
+        Self::with_concurrency(config, quota_share, config.polling.concurrency)
+    }
 
-impl ApiCaller {
-    /// Creates a caller for a source of a business, and reads the credentials. `account` is `None` if the ad account
+    /// Creates a session as [`new`](Self::new) does, with another number of requests in flight than that of the config.
+    pub(super) fn with_concurrency(
+        config: &Config,
+        quota_share: f64,
+        concurrency: usize,
+    ) -> Result<Self, SetupError> {
+        Ok(Self {
+            client: super::client(config)?,
+            limiter: Arc::new(RateLimiter::new(LimiterConfig {
+                concurrency,
+                requests_per_second: MIN_REQUESTS_PER_SECOND,
+                quota_share,
+                backoff_max: config.polling.backoff_max,
+            })),
+            stats: Mutex::default(),
+        })
+    }
+
+    /// Returns a caller for a source of a business, after reading the credentials. `account` is `None` if the ad account
     /// is unknown. `source` is the name of the source.
     ///
     /// # Errors
     /// Returns a message that names the secret's source if it contains no usable secret.
-    pub fn new(
+    pub fn caller(
+        &self,
         business: &BusinessConfig,
         account: Option<&AccountId>,
         source: &str,
-    ) -> Result<Self, String> {
+    ) -> Result<ApiCaller, String> {
         let read = |secret| secrets::read_secret(secret).map_err(|error| error.to_string());
         let app = business.app.as_ref();
-        Ok(Self {
-            credentials: Credentials {
-                token: read(&business.token)?,
-                app_secret: app
-                    .and_then(|app| app.secret.as_ref())
-                    .map(read)
-                    .transpose()?,
-            },
+        let credentials = Credentials {
+            token: read(&business.token)?,
+            app_secret: app
+                .and_then(|app| app.secret.as_ref())
+                .map(read)
+                .transpose()?,
+        };
+        Ok(ApiCaller {
+            client: self.client.clone(),
+            credentials,
+            limiter: Arc::clone(&self.limiter),
             scope: RequestScope {
                 business: business.name.as_str().into(),
                 app: app.map(|app| app.id.as_str().into()),
@@ -77,28 +101,8 @@ impl ApiCaller {
             },
         })
     }
-}
 
-impl ApiSession {
-    /// Creates a session for the API of a config. `quota_share` is the ratio of each quota above which requests slow
-    /// down, 0 to 1.
-    ///
-    /// # Errors
-    /// Returns an error if the client cannot be created from the config.
-    pub fn new(config: &Config, quota_share: f64) -> Result<Self, SetupError> {
-        Ok(Self {
-            client: super::client(config)?,
-            limiter: RateLimiter::new(LimiterConfig {
-                concurrency: config.polling.concurrency,
-                requests_per_second: MIN_REQUESTS_PER_SECOND,
-                quota_share,
-                backoff_max: config.polling.backoff_max,
-            }),
-            stats: Mutex::default(),
-        })
-    }
-
-    /// Runs `request` with the credentials and scope of `caller`, and records statistics of its calls.
+    /// Runs `request` on behalf of `caller`, and records statistics of its calls.
     pub async fn call<T>(
         &self,
         caller: &ApiCaller,
@@ -106,10 +110,7 @@ impl ApiSession {
     ) -> T {
         let on_call = |call: &CallRecord<'_>| self.record(caller, call);
         request(Session {
-            client: &self.client,
-            credentials: &caller.credentials,
-            limiter: &self.limiter,
-            scope: &caller.scope,
+            caller,
             deadline: None,
             max_attempts: MAX_ATTEMPTS,
             on_call: &on_call,

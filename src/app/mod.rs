@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use self::account_lookup::with_all_accounts;
-pub use self::api_session::{ApiCaller, ApiSession, CallStats};
+pub use self::api_session::{ApiSession, CallStats};
 use self::reload::{ReloadTargets, Reloader};
 pub use self::state_writer::StateFile;
 use crate::config::{Config, ConfigErrors};

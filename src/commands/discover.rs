@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::CommandError;
-use crate::app::{self, ApiCaller, ApiSession};
+use crate::app::{self, ApiSession};
 use crate::cli;
 use crate::config::{BusinessConfig, Config, ConfigErrors, MetaApp, NamedDocument};
 use crate::graph::{self, ApiError};
@@ -248,7 +248,7 @@ impl<P: Fn(&str)> DiscoveryReport<'_, P> {
     async fn add_business(&mut self, business: &BusinessConfig) {
         let name = &business.name;
         (self.show_status)(&format!("{name}: ad accounts"));
-        let caller = match ApiCaller::new(business, None, "me") {
+        let caller = match self.session.caller(business, None, "me") {
             Ok(caller) => caller,
             Err(error) => return self.add_failure(name, &error),
         };
@@ -318,7 +318,8 @@ impl<P: Fn(&str)> DiscoveryReport<'_, P> {
         business: &BusinessConfig,
         account: &AdAccount,
     ) -> Result<Vec<Campaign>, String> {
-        let caller = ApiCaller::new(business, Some(&account.id), &account.id.to_string())?;
+        let source = account.id.to_string();
+        let caller = self.session.caller(business, Some(&account.id), &source)?;
         let campaigns = self.session.call(&caller, async |session| {
             graph::message_campaigns(session, &account.id, self.archived).await
         });

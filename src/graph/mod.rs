@@ -40,7 +40,7 @@ pub use self::lookup::{
 };
 pub use self::numeric_fields::{is_documented, suggested_field};
 pub use self::retry::MAX_ATTEMPTS;
-pub use self::session::{CallRecord, Endpoint, Session};
+pub use self::session::{ApiCaller, CallRecord, Endpoint, Session};
 pub use self::token::{TokenInfo, inspect};
 pub use self::usage::{Quantity, RegainTime, Usage, UsageHeaders};
 pub use self::version::{is_retired, version_end};

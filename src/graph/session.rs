@@ -1,5 +1,6 @@
-//! Requests of one poll: rate-limited, retried, and each reported to the caller.
+//! Requests of one poll or command: rate-limited, retried, and each reported.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -75,17 +76,24 @@ pub struct CallRecord<'a> {
     pub headers: &'a UsageHeaders,
 }
 
-/// Everything that requests on behalf of one source need.
+/// API access on behalf of one source.
+#[derive(Clone, Debug)]
+pub struct ApiCaller {
+    /// Connections to the API.
+    pub client: Client,
+    /// Access token and app secret of the business.
+    pub credentials: Credentials,
+    /// Rate limiter that every request passes.
+    pub limiter: Arc<RateLimiter>,
+    /// Scope that determines which pauses and quotas apply.
+    pub scope: RequestScope,
+}
+
+/// Requests of one caller, with their limits.
 #[derive(Clone, Copy)]
 pub struct Session<'a> {
-    /// Connections to the API.
-    pub client: &'a Client,
-    /// Access token and app secret of the business.
-    pub credentials: &'a Credentials,
-    /// Rate limiter that every request passes.
-    pub limiter: &'a RateLimiter,
-    /// Scope that determines which pauses and quotas apply.
-    pub scope: &'a RequestScope,
+    /// Caller that sends the requests.
+    pub caller: &'a ApiCaller,
     /// Deadline of the poll; `None` for commands.
     pub deadline: Option<&'a PollDeadline>,
     /// Maximum attempts of one request, at least 1.
@@ -123,12 +131,13 @@ impl Session<'_> {
         decode: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, ApiError> {
         let permit = self
+            .caller
             .limiter
-            .acquire(self.scope, endpoint.kind(), self.deadline)
+            .acquire(&self.caller.scope, endpoint.kind(), self.deadline)
             .await?;
         let start = Instant::now();
         let request = ApiRequest { path, params };
-        let response = self.client.send(self.credentials, request);
+        let response = self.caller.client.send(&self.caller.credentials, request);
         let response = deadline::limit(self.deadline, response)
             .await
             .unwrap_or_else(ApiResponse::failed);
@@ -136,7 +145,7 @@ impl Session<'_> {
         let result = response.body.and_then(|body: Bytes| {
             decode(&body).map_err(|message| {
                 // Both can quote a secret.
-                let redact = |text: &str| request.redact(self.credentials, text);
+                let redact = |text: &str| request.redact(&self.caller.credentials, text);
                 let start = body.get(..MAX_REDACTED_BYTES).unwrap_or(&body);
                 let start = redact(&String::from_utf8_lossy(start));
                 ApiError::invalid_response(format!(

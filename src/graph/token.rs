@@ -10,7 +10,7 @@ use super::client::ApiRequest;
 use super::error::ApiError;
 use super::limiter::RequestScope;
 use super::response::text;
-use super::session::{Endpoint, Session};
+use super::session::{ApiCaller, Endpoint, Session};
 
 /// Properties of an access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,19 +33,23 @@ pub struct TokenInfo {
 /// # Errors
 /// Returns the error of the request, with the token removed from its message.
 pub async fn inspect(session: Session<'_>, app_id: &str) -> Result<Option<TokenInfo>, ApiError> {
-    let Some(app) = session.credentials.app_credentials(app_id) else {
+    let Some(app) = session.caller.credentials.app_credentials(app_id) else {
         return Ok(None);
     };
     // The only secret in a URL: the API accepts it nowhere else. The client puts no URL into errors
     // or logs, and removes the value from messages.
     let params = [(
         ApiRequest::INPUT_TOKEN,
-        session.credentials.token.expose().to_owned(),
+        session.caller.credentials.token.expose().to_owned(),
     )];
-    let app_session = Session {
-        credentials: &app,
+    let app_caller = ApiCaller {
+        credentials: app,
         // A wrong app secret must not pause the business.
-        scope: &RequestScope::for_app(app_id),
+        scope: RequestScope::for_app(app_id),
+        ..session.caller.clone()
+    };
+    let app_session = Session {
+        caller: &app_caller,
         ..session
     };
     app_session

@@ -3,15 +3,13 @@
 //! Polls do not wait for them, because only metrics depend on the result.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::start_poll::PollCaller;
 use super::state::Scheduler;
-use crate::graph::{RequestScope, TokenInfo, inspect};
+use crate::graph::{RequestScope, Session, TokenInfo, inspect};
 
 /// Time between two inspections of a token.
 const INSPECTION_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -73,23 +71,22 @@ impl Scheduler {
             else {
                 continue;
             };
-            let caller = PollCaller {
-                client: self.deps.client.clone(),
-                credentials,
-                limiter: Arc::clone(&self.limiter),
-                scope: RequestScope {
-                    business: name,
-                    app: Some(app.clone()),
-                    account: None,
-                    source: Box::default(),
-                },
-                self_metrics: Arc::clone(&self.deps.self_metrics),
-                health: Arc::clone(&self.deps.health),
-                api_version: self.api_version.clone(),
+            let scope = RequestScope {
+                business: name,
+                app: Some(app.clone()),
+                account: None,
+                source: Box::default(),
             };
+            let caller = self.caller(scope, credentials);
+            let on_call = self.call_recorder(&caller);
             self.inspections.task.spawn(async move {
-                let on_call = caller.on_call();
-                let result = inspect(caller.session(&on_call, None, 1), &app).await;
+                let session = Session {
+                    caller: &caller,
+                    deadline: None,
+                    max_attempts: 1,
+                    on_call: &on_call,
+                };
+                let result = inspect(session, &app).await;
                 let info = result.unwrap_or_else(|error| {
                     let business = caller.scope.business.as_ref();
                     tracing::debug!(business, error = %error.error, "token inspection failed; expiry unknown");

@@ -17,11 +17,9 @@ use super::poll::{PollJob, WindowJob};
 use super::state::{RunningPoll, Scheduler, today};
 use super::telemetry;
 use crate::graph::{
-    CallRecord, Client, Credentials, MAX_ATTEMPTS, PollDeadline, RateLimiter, RequestKind,
-    RequestScope, Session,
+    ApiCaller, CallRecord, Credentials, MAX_ATTEMPTS, PollDeadline, RequestKind, RequestScope,
+    Session,
 };
-use crate::metrics::SelfMetrics;
-use crate::snapshot::HealthTracker;
 
 /// Time after which fields that the API rejected are requested again.
 const REJECTED_FIELD_RETRY_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -365,7 +363,8 @@ impl Scheduler {
         job: GroupJob,
         credentials: Credentials,
     ) -> impl Future<Output = TaskOutcome> + Send + 'static {
-        let caller = self.caller(source_idx, credentials);
+        let caller = self.caller(self.request_scope(source_idx), credentials);
+        let on_call = self.call_recorder(&caller);
         let today = today();
         let leader = &job.leader;
         let intervals = leader.windows.iter().filter_map(|window| {
@@ -377,12 +376,16 @@ impl Scheduler {
         // A probe is one request.
         let max_attempts = if leader.is_probe { 1 } else { MAX_ATTEMPTS };
         async move {
-            let on_call = caller.on_call();
             let deadline = PollDeadline::after(duration);
             let slot = caller.limiter.acquire_poll_slot(&caller.scope);
             // Without a slot, the poll fails because of its deadline.
             let _slot = timeout_at(deadline.at(), slot).await;
-            let session = caller.session(&on_call, Some(&deadline), max_attempts);
+            let session = Session {
+                caller: &caller,
+                deadline: Some(&deadline),
+                max_attempts,
+                on_call: &on_call,
+            };
             if job.others.is_empty() {
                 let outcome = job.leader.run(session).await;
                 return vec![MemberOutcome::Polled(Box::new(outcome))];
@@ -391,54 +394,27 @@ impl Scheduler {
         }
     }
 
-    fn caller(&self, source_idx: usize, credentials: Credentials) -> PollCaller {
-        PollCaller {
+    /// Returns API access for requests of this scope.
+    pub(super) fn caller(&self, scope: RequestScope, credentials: Credentials) -> ApiCaller {
+        ApiCaller {
             client: self.deps.client.clone(),
             credentials,
             limiter: Arc::clone(&self.limiter),
-            scope: self.request_scope(source_idx),
-            self_metrics: Arc::clone(&self.deps.self_metrics),
-            health: Arc::clone(&self.deps.health),
-            api_version: self.api_version.clone(),
-        }
-    }
-}
-
-/// API access of one task, owned by it.
-pub(super) struct PollCaller {
-    pub(super) client: Client,
-    pub(super) credentials: Credentials,
-    pub(super) limiter: Arc<RateLimiter>,
-    pub(super) scope: RequestScope,
-    pub(super) self_metrics: Arc<SelfMetrics>,
-    pub(super) health: Arc<HealthTracker>,
-    /// Configured API version.
-    pub(super) api_version: String,
-}
-
-impl PollCaller {
-    /// Returns the callback that counts every call.
-    pub(super) fn on_call(&self) -> impl Fn(&CallRecord<'_>) + Send + Sync {
-        |call| {
-            telemetry::record_call(&self.self_metrics, &self.scope, &self.api_version, call);
-            telemetry::update_health(&self.health, &self.scope, call);
+            scope,
         }
     }
 
-    pub(super) fn session<'a>(
-        &'a self,
-        on_call: &'a (dyn Fn(&CallRecord<'_>) + Send + Sync),
-        deadline: Option<&'a PollDeadline>,
-        max_attempts: u32,
-    ) -> Session<'a> {
-        Session {
-            client: &self.client,
-            credentials: &self.credentials,
-            limiter: &self.limiter,
-            scope: &self.scope,
-            deadline,
-            max_attempts,
-            on_call,
+    /// Returns the callback that counts every call of a caller.
+    pub(super) fn call_recorder(
+        &self,
+        caller: &ApiCaller,
+    ) -> impl Fn(&CallRecord<'_>) + Send + Sync + use<> {
+        let self_metrics = Arc::clone(&self.deps.self_metrics);
+        let health = Arc::clone(&self.deps.health);
+        let (scope, api_version) = (caller.scope.clone(), self.api_version.clone());
+        move |call| {
+            telemetry::record_call(&self_metrics, &scope, &api_version, call);
+            telemetry::update_health(&health, &scope, call);
         }
     }
 }

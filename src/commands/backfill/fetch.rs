@@ -4,9 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::job::{Abort, SourceJob, next_job};
 use super::run::{BackfillRun, lock};
-use crate::app::ApiCaller;
 use crate::config::BusinessConfig;
-use crate::graph::{self, ApiError, ErrorKind, QueryAdaptation};
+use crate::graph::{self, ApiCaller, ApiError, ErrorKind, QueryAdaptation};
 use crate::model::{Inventory, Row};
 use crate::plan::{DayRange, QueryKind, Source, SourceKind};
 
@@ -59,8 +58,8 @@ impl BackfillRun {
             Abort::Source("the journal contains no inventory of the source".to_owned())
         })?;
         let account = &inventory.account.id;
-        let caller =
-            ApiCaller::new(business, Some(account), &source.name).map_err(Abort::Business)?;
+        let caller = self.session.caller(business, Some(account), &source.name);
+        let caller = caller.map_err(Abort::Business)?;
         if job.days_per_query == 0 {
             job.days_per_query = source.days_per_query(&inventory);
         }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::run::{BackfillRun, lock};
-use crate::app::ApiCaller;
 use crate::config::BusinessConfig;
 use crate::graph::{ApiError, ErrorKind, QueryAdaptation};
 use crate::model::ErrorReason;
@@ -127,8 +126,10 @@ impl BackfillRun {
                     SourceKind::AdAccount { id, .. } => Some(id.clone()),
                     SourceKind::Campaign(_) => None,
                 });
-                let caller = ApiCaller::new(business, account.as_ref(), &source.name)
-                    .map_err(Abort::Business)?;
+                let caller = self
+                    .session
+                    .caller(business, account.as_ref(), &source.name);
+                let caller = caller.map_err(Abort::Business)?;
                 let now = Instant::now();
                 let until = self.session.paused_until(&caller).unwrap_or(now);
                 job.not_before = Some(until);

@@ -8,7 +8,6 @@ use jiff::{SignedDuration, ToSpan};
 
 use super::job::{Abort, SourceJob, next_job};
 use super::run::{BackfillRun, SourcePlan, lock};
-use crate::app::ApiCaller;
 use crate::config::BusinessConfig;
 use crate::graph::{self, ApiError};
 use crate::model::Inventory;
@@ -79,7 +78,8 @@ impl BackfillRun {
             SourceKind::AdAccount { id, .. } => Some(id),
             SourceKind::Campaign(_) => None,
         };
-        let caller = ApiCaller::new(business, account, &source.name).map_err(ListError::Local)?;
+        let caller = self.session.caller(business, account, &source.name);
+        let caller = caller.map_err(ListError::Local)?;
         self.progress.set_current(&source.business, &source.name);
         let now = (self.now)();
         let inventory = self.session.call(&caller, async |session| {

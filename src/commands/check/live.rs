@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::app::{self, ApiCaller, ApiSession};
+use crate::app::{self, ApiSession};
 use crate::config::{BusinessConfig, Config, MAX_QUOTA_SHARE};
 use crate::graph::{self, ApiError, DiscoveryInput, IdentifiedNode, NodeKind, TokenInfo};
 use crate::model::{AdAccount, Campaign, ErrorReason, Inventory, PollError, TOKEN_EXPIRY_WARNING};
@@ -238,7 +238,7 @@ impl LiveCheck {
     /// or invalid.
     async fn check_token(&mut self, business: &BusinessConfig) -> bool {
         let subject = format!("{}: token", business.name);
-        let caller = match ApiCaller::new(business, None, "token") {
+        let caller = match self.session.caller(business, None, "token") {
             Ok(caller) => caller,
             Err(error) => {
                 let remedy = "provide the secret there".to_owned();
@@ -322,7 +322,7 @@ impl LiveCheck {
             SourceKind::AdAccount { id, .. } => Some(id),
             SourceKind::Campaign(_) => None,
         };
-        let Ok(caller) = ApiCaller::new(business, account, &source.name) else {
+        let Ok(caller) = self.session.caller(business, account, &source.name) else {
             // An unreadable secret was reported by `check_token`.
             return;
         };

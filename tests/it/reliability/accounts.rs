@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use graph_simulator::World;
+
 use super::program::{Folder, Program};
 use crate::harness::{Api, token};
 use crate::page::Page;
@@ -96,6 +98,48 @@ businesses:
         api.simulator.url(),
         nordlicht.display(),
         aurora.display()
+    );
+    folder.write("config.yaml", &text);
+    let program = Program::start(&folder, &[]).await;
+    let all = ACCOUNTS.map(str::to_owned).into();
+    program
+        .visitor
+        .page_when(|page| sources(page) == all && !campaigns(page).is_empty())
+        .await;
+}
+
+#[tokio::test]
+async fn hanging_lookups_do_not_block_another_business() {
+    const HANGING: usize = 9;
+    let mut world = World::demo();
+    for number in 0..HANGING {
+        let mut token = world.tokens[0].clone();
+        token.text = format!("EAASimulatedTokenOfH{number}");
+        token.business = format!("h{number}");
+        world.tokens.push(token);
+    }
+    let api = Api::start(world).await;
+    let faults: Vec<String> = (0..HANGING)
+        .map(|number| format!("hang@business:h{number}"))
+        .collect();
+    api.inject_faults(&faults.iter().map(String::as_str).collect::<Vec<_>>());
+    let folder = Folder::new();
+    let business = |name: &str, token: &str| {
+        let file = folder.write(name, token);
+        let file = file.display();
+        format!("  - {{ name: {name}, access_token_file: {file}, ad_accounts: all }}\n")
+    };
+    let hanging: String = (0..HANGING)
+        .map(|number| business(&format!("h{number}"), &token(&format!("H{number}"))))
+        .collect();
+    // No lookup ends because of a timeout.
+    let text = format!(
+        "graph: {{ url: \"{}\", timeout: 10h }}
+windows: [{{ name: today, date_preset: today }}]
+businesses:
+{hanging}{}",
+        api.simulator.url(),
+        business("aurora", &token("AURORA"))
     );
     folder.write("config.yaml", &text);
     let program = Program::start(&folder, &[]).await;

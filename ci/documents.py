@@ -126,7 +126,8 @@ class Runner:
             command = command.replace(folder, f"{place}{folder}")
         command = command.replace("10919", str(self.port)).replace("8642", str(self.simulator_port))
         words = command.split()
-        if words[0].endswith(PROGRAM) and "discover" in words and "--config.file" not in command:
+        is_without_url = "--config.file" not in command and "--graph.url" not in command
+        if words[0].endswith(PROGRAM) and "discover" in words and is_without_url:
             command = re.sub(r"(\bdiscover\b)", rf"\1 --graph.url={self.url}", command, count=1)
         return command
 
@@ -160,6 +161,8 @@ class Runner:
         self.server = spawn(words, "documented", cwd=place, env=self.environment())
         self.process = self.server.__enter__()
         health = f"http://127.0.0.1:{self.port}/-/healthy"
+        if "--simulator-only" in command:
+            health = f"http://127.0.0.1:{self.simulator_port}/simulator"
 
         def answers():
             require(self.process.process.poll() is None, f"{command}: exited: {self.process.err.read_text()[-600:]}")

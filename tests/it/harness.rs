@@ -359,8 +359,8 @@ pub(crate) async fn wait_until(description: &str, condition: impl Fn() -> bool) 
     }
 }
 
-/// Lets time pass in steps on tokio's paused clock and on the exporter's. `request_count` returns the number of requests that the API has received. Requests
-/// that wait for nothing else complete within a step.
+/// Lets time pass in steps on tokio's paused clock and on the exporter's. `request_count` returns the number of requests
+/// that the API has received. Requests that wait for nothing else complete within a step.
 pub(crate) async fn pass(duration: Duration, step: Duration, request_count: impl Fn() -> usize) {
     let start = Instant::now();
     let mut known = request_count();

@@ -460,17 +460,17 @@ async fn values_are_correct_after_random_faults() {
         slowest: Duration::ZERO,
         scrapes: 0,
     };
-    // The largest response, and then the first part, let caches and buffers grow to their size. The second part, twice
+    // The first part, and then the largest responses, let caches and buffers grow to their size. The second part, twice
     // as long, must not add to it.
+    disturbance.run(Duration::from_secs(seconds) / 3).await;
+    disturbance.restarts = false;
     let requests = api.calls("/insights");
     api.inject_faults(&["huge=33@all"]);
     crate::harness::wait_until("large responses have been sent", || {
         api.calls("/insights") > requests + 8
     })
     .await;
-    disturbance.run(Duration::from_secs(seconds) / 3).await;
     disturbance.recover().await;
-    disturbance.restarts = false;
     let early = resource_usage(&disturbance.program);
     disturbance.run(Duration::from_secs(seconds) * 2 / 3).await;
     let page = disturbance.recover().await;

@@ -384,7 +384,7 @@ pub(crate) async fn pass(duration: Duration, step: Duration, request_count: impl
 
 /// Lets all tasks and sockets of this thread go on, so that a busy machine needs the same number of rounds. The clock
 /// does not advance while a blocking task runs.
-async fn rounds(count: usize) {
+pub(crate) async fn rounds(count: usize) {
     for _ in 0..count {
         let real_time = || std::thread::sleep(Duration::from_micros(50));
         tokio::task::spawn_blocking(real_time).await.unwrap();

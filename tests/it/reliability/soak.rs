@@ -12,7 +12,7 @@ use marketing_messages_exporter::platform::clock;
 use tokio::time::{Instant, sleep};
 
 use super::program::{Folder, Program};
-use crate::harness::{Api, Exporter, parse, set_clock, token};
+use crate::harness::{Api, Exporter, parse, pass, rounds, set_clock, token};
 use crate::page::Page;
 use crate::simulator_agreement::{assert_row, compare_account_totals};
 
@@ -528,6 +528,84 @@ async fn values_are_correct_after_random_faults() {
     );
     let log = program.log();
     assert!(!log.contains("panicked at"), "{log}");
+}
+
+/// Time between two changes of the quota faults.
+const QUOTA_FAULT_TIME: Duration = Duration::from_secs(5 * 60);
+
+/// Refusals that change how a query is split, beside those of the quotas.
+const REFUSALS: [&str; 4] = [
+    "rejected_joined",
+    "rejected_param=time_ranges",
+    "too_large=5",
+    "doubled_range",
+];
+
+#[tokio::test(start_paused = true)]
+async fn values_are_correct_after_random_quota_errors() {
+    let api = Api::demo().await;
+    let accounts = BUSINESSES.map(|(name, accounts)| {
+        let campaigns = match name {
+            "nordlicht" => format!(", campaigns: {CONFIGURED_CAMPAIGNS:?}"),
+            _ => String::new(),
+        };
+        let accounts = accounts
+            .iter()
+            .map(|id| format!("{{ id: act_{id}{campaigns} }}"));
+        let accounts: Vec<_> = accounts.collect();
+        format!(
+            "  - {{ name: {name}, access_token_env: {}, ad_accounts: [{}] }}\n",
+            name.to_uppercase(),
+            accounts.join(", ")
+        )
+    });
+    let config = format!(
+        "graph: {{ timeout: 10h }}
+windows:
+  - {{ name: today, date_preset: today }}
+  - {{ name: yesterday, date_preset: yesterday, interval: 15m }}
+  - {{ name: last_7d, date_preset: last_7d, interval: 15m }}
+  - {{ name: launch, time_range: {{ since: 2026-08-01, until: 2026-11-20 }}, interval: 15m }}
+businesses:
+{}",
+        accounts.concat()
+    );
+    let exporter = Exporter::start(&parse(&config, &api.simulator.url())).await;
+    let step = Duration::from_secs(5);
+    let request_count = || api.simulator.request_count();
+    let mut random = Random(20_261_127);
+    for _ in 0..36 {
+        let faults = [
+            format!("{}@all~60", THROTTLES[random.below(THROTTLES.len())]),
+            format!(
+                "{}@business:{}~50",
+                THROTTLES[random.below(THROTTLES.len())],
+                BUSINESSES[random.below(BUSINESSES.len())].0
+            ),
+            format!("{}@all~30", REFUSALS[random.below(REFUSALS.len())]),
+        ];
+        api.inject_faults(&faults.each_ref().map(String::as_str));
+        pass(QUOTA_FAULT_TIME, step, request_count).await;
+        api.set_time(&clock::now().to_string());
+    }
+    api.clear_faults();
+    // The midnights of the demo's time zones are at full hours.
+    while clock::now().as_second() % 3_600 > 600 {
+        pass(step, step, request_count).await;
+    }
+    api.set_time(&clock::now().to_string());
+    // Pauses end, and every window is polled twice.
+    pass(45 * Duration::from_secs(60), step, request_count).await;
+    let (page, ()) = tokio::join!(exporter.page(), rounds(500));
+    let failures = page.all("exporter_poll_failures_total", &[("reason", "throttled")]);
+    let failures: f64 = failures.iter().map(|sample| sample.value()).sum();
+    assert!(failures >= 10.0, "{failures} throttled polls");
+    for up in page.all("up", &[]) {
+        assert_eq!(up.number, "1", "{up:?}");
+    }
+    let rows = assert_expected_totals(&api, &page);
+    assert!(rows >= 30, "{rows} rows");
+    assert_eq!(account_totals(&api, &page), Ok(4 * 4));
 }
 
 #[tokio::test]

@@ -238,7 +238,7 @@ pub struct CommonFlags {
         value_parser = parse_interval
     )]
     pub auto_reload_interval: AutoReloadInterval,
-    /// Address to listen on: HOST:PORT, or :PORT for every interface; repeatable
+    /// Address to listen on: HOST:PORT, or :PORT for every interface; repeatable; `demo` uses 127.0.0.1:10919 by default
     #[arg(
         long = "web.listen-address",
         value_name = "ADDR",
@@ -264,7 +264,7 @@ pub struct CommonFlags {
     /// Path of the web config file (TLS, users, headers), in the format of Prometheus' exporter-toolkit
     #[arg(long = "web.config.file", value_name = "PATH", global = true, value_parser = path_parser())]
     pub web_config_file: Option<PathBuf>,
-    /// Enable reloading the config with POST /-/reload
+    /// Enable POST /-/reload, which reloads the config, and POST /-/poll, which polls all sources
     #[arg(long = "web.enable-lifecycle", global = true)]
     pub enable_lifecycle: bool,
     /// Path of the state file, from which the last values are restored after a restart

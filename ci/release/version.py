@@ -22,6 +22,7 @@ FILES = {
     "deploy/kubernetes/base/stateful-set.yaml": rf"image: {NAME}:(.+)",
     "deploy/kubernetes/example/kustomization.yaml": r"newTag: (.+)",
     f"deploy/helm/{NAME}/Chart.yaml": r"^version: (.+)",
+    "docs/deployment.md": rf"image=ghcr\.io/{NAME}/{NAME}:(.+)",
 }
 
 

@@ -198,7 +198,7 @@ BOARD = dashboard(
         ),
         stat(
             "Status",
-            "Status of the campaign as reported by Meta (effective_status).",
+            "Status of the campaign as reported by Meta (effective_status), or ENDED after its end.",
             (8, 3),
             [
                 instant_query(

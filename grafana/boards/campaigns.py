@@ -55,7 +55,7 @@ BUDGET_USED = f"""
       and on (job, business, account_id, campaign_id, window) campaign:marketing_messages_day_passed:ratio
     )
     / (max by ({CAMPAIGN_IDS}) (marketing_messages_campaign_daily_budget{{CAMPAIGNS}}) > 0)"""
-# Below applies_above_spend, only max_spend applies.
+# Up to applies_above_spend, only max_spend applies.
 ABOVE_MIN_SPEND = f"unless on ({CAMPAIGN_IDS}) row:marketing_messages_spend:below_minimum{{ROWS}}"
 
 # Campaigns with enough spend for comparisons of ROAS: more than their applies_above_spend and, because not every campaign has
@@ -162,7 +162,7 @@ BOARD = dashboard(
         stat(
             "Below min ROAS",
             """
-            Number of campaigns with spend of at least applies_above_spend and a return on ad spend below min_roas in
+            Number of campaigns with spend above applies_above_spend and a return on ad spend below min_roas in
             this window.
             """,
             (8, 3),
@@ -227,7 +227,7 @@ BOARD = dashboard(
             "All campaigns · $window",
             """
             Values and their percentage of the campaign's own threshold (max_* or min_*). Red: threshold violated.
-            Orange: close to the threshold. Empty: no threshold configured, or spend below applies_above_spend. Amounts
+            Orange: close to the threshold. Empty: no threshold configured, or spend up to applies_above_spend. Amounts
             are in the currency of the row. Reads and clicks exclude Europe, Japan and other regions; spend includes all
             regions. Click a name to open the campaign.
             """,

@@ -444,7 +444,7 @@ BOARD = dashboard(
         table(
             "Invalid values",
             """
-            Values in API responses that were not finite numbers and were dropped, by field, in the selected time range.
+            Values in API responses that are not a possible number and were dropped, by field, in the selected time range.
             Empty if there are none.
             """,
             (6, 7),

@@ -83,7 +83,7 @@ RATES = [(step, rate) for step, _, rate in FUNNEL]
 RATES_LAST_WEEK = [(step, rate and last_week(rate)) for step, rate in RATES]
 REGIONS = "Delivered and read exclude Europe and Japan; clicks also exclude Argentina, Turkey and South Korea."
 
-# ROAS of each campaign divided by its own min_roas, from applies_above_spend on.
+# ROAS of each campaign divided by its own min_roas, above applies_above_spend.
 KEY = "business, campaign_id, campaign_name"
 ROAS_TO_THRESHOLD = f"""
       max by ({KEY}) (
@@ -142,7 +142,7 @@ BOARD = dashboard(
         stat(
             "Below min ROAS",
             """
-            Number of campaigns with spend of at least applies_above_spend and a return on ad spend below min_roas of the
+            Number of campaigns with spend above applies_above_spend and a return on ad spend below min_roas of the
             exporter's config.
             """,
             (8, 3),
@@ -253,7 +253,7 @@ BOARD = dashboard(
             "Lowest ROAS relative to threshold",
             """
             The twelve campaigns with the lowest return on ad spend relative to their own min_roas of the exporter's config,
-            among those with spend of at least applies_above_spend. Red: below the threshold. Orange: less than 20 % above
+            among those with spend above applies_above_spend. Red: below the threshold. Orange: less than 20 % above
             it.
             """,
             (12, 9),

@@ -1,8 +1,8 @@
 //! Application: builds the exporter from a config, runs its tasks and stops them together.
 //!
 //! Data flow: the scheduler publishes snapshots, `render` turns them into metrics pages that the HTTP server serves,
-//! and `state_writer` saves them to the state file. `reload` applies a new config. `api_session` is the API access of
-//! one-shot commands, which do not poll.
+//! and `state_writer` saves them to the state file. `reload` applies a new config, and `account_lookup` finds the ad
+//! accounts of `ad_accounts: all`. `api_session` is the API access of one-shot commands, which do not poll.
 
 mod account_lookup;
 mod api_session;

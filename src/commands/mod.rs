@@ -7,6 +7,7 @@
 //! - `backfill`: daily history as OpenMetrics text
 //! - `demo`: exporter with a simulated API
 //! - `healthcheck`: HTTP client for health checks of containers
+//! - `status_line`: the current step of a command, on a terminal
 
 pub mod backfill;
 pub mod check;

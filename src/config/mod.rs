@@ -1,7 +1,8 @@
 //! Parses YAML text to a checked [`Config`], or returns all errors at once.
 //!
-//! `parse` deserializes a document to raw values, `check` validates them and fills in default
-//! values, `diagnostics` collects the errors, and `web` does the same for the web config file. The
+//! `parse` deserializes a document to raw values, `check` validates them and fills in the values of
+//! `defaults`, `unchecked` does both for all files, `diagnostics` collects the errors, and `web` does the
+//! same for the web config file. `campaign_name` is the filter by name. The
 //! types of this module contain valid values only. Nothing here reads a file, the environment or a
 //! clock: `platform::file_reader` reads the config, and a secret is only named by its location.
 

@@ -1,10 +1,12 @@
 //! Client for Meta's Graph API, as far as insights need it. The only module that knows Meta's JSON.
 //!
-//! `client` sends one request and reads its response within limits of time and size; `session`
-//! applies the rate limiter and retries; `insights` and `discovery` send whole queries with cursor
-//! paging; `lookup` lists what a token can read. `error` classifies errors by the reaction they
-//! need, `usage` parses the usage headers, `limiter` decides when a request may be sent. Metrics
-//! are counted by the caller, which receives a [`CallRecord`] for each request.
+//! `client` sends one request over `connections` and reads its response within limits of time and size;
+//! `session` applies the rate limiter and `retry`; `insights` and `discovery` send whole queries with cursor
+//! paging; `lookup` lists what a token can read, and `token` inspects it. `response` decodes insights and
+//! collects `invalid_parts`, `nodes` decodes ad accounts and campaigns. `error` classifies what `error_body`
+//! finds by the reaction it needs, `usage` parses the usage headers, `limiter` decides when a request may be
+//! sent. Facts about the API are in `access_tier`, `numeric_fields` and `version`. Metrics are counted by the
+//! caller, which receives a [`CallRecord`] for each request.
 
 mod access_tier;
 mod client;

@@ -2,9 +2,9 @@
 //!
 //! `server` accepts connections, `connections` limits them, and `web` applies the web config file: TLS, users,
 //! business scopes and the rate limit. `plaintext` answers plain HTTP on an HTTPS port. `routes`
-//! maps requests to responses; `on_demand` renders the responses that are not kept ready, and `body`
-//! streams all of them. `status` collects the health of the businesses, which `landing` shows as
-//! HTML. No response waits for the API, for a poll, or for a lock that a poll holds.
+//! maps requests to responses, which `response` constructs; `on_demand` renders those that are not kept
+//! ready, and `body` streams all of them. `status` collects the health of the businesses, which `landing`
+//! shows as HTML, with the sums of `totals`. No response waits for the API, for a poll, or for a lock that a poll holds.
 
 mod body;
 mod connections;

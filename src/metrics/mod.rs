@@ -1,10 +1,11 @@
 //! Everything between a snapshot and the bytes of `/metrics`.
 //!
 //! `catalog` lists all metric families, and `header` adds those of the config's `extra_fields`. `render`
-//! writes a snapshot as text, with the help of `labels` and `numbers`. `page` keeps the text compressed and
+//! writes a snapshot as text, with the help of `labels`, `numbers` and `day_start`. `page` keeps the text compressed and
 //! renders only the chunks that changed. `series_limit` leaves out campaigns beyond `max_series`. `formats` converts it
-//! to OpenMetrics and JSON, and `history` writes past days for backfilling. `self_metrics` counts what the exporter does,
-//! `health_collector` exports the health of the businesses, and `encode` writes both. API formats are handled in `graph`.
+//! to OpenMetrics and JSON, and `history` writes past days for backfilling. `self_metrics` counts
+//! what the exporter does, with `server_metrics` and `recent_errors`, `health_collector` exports the health of the
+//! businesses, and `encode` writes them. API formats are handled in `graph`.
 
 pub mod catalog;
 mod day_start;

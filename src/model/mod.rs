@@ -1,5 +1,11 @@
 //! Types shared by every layer: ids, rows, values, the inventory, errors and secrets.
 //!
+//! - `ids`, `row`, `values`, `money`, `decimal`: rows of insights, and the text of their numbers
+//! - `inventory`: an ad account with its campaigns
+//! - `error`, `error_cause`: errors of polls, and their remedies
+//! - `secret`, `token`: secrets, and rules about access tokens
+//! - `limit_scope`, `backoff`, `stable_hash`: rate limits, delays after failures, phases and shards
+//!
 //! Plain data without I/O and without a clock. Meta's JSON formats are in `graph`, the Prometheus
 //! text format is in `metrics`.
 //!

@@ -1,7 +1,7 @@
 //! Turns the config into a plan: sources with their windows, and the queries of each poll.
 //!
 //! Sources are defined here; `window` has their poll intervals, `query` one insights request.
-//! `query_split` and `strategy` choose the queries of a poll, `history` those for past days. `shard`
+//! `query_split`, `query_mode` and `strategy` choose the queries of a poll, `history` those for past days. `shard`
 //! divides the sources between replicas, and `estimate` predicts requests and series.
 //!
 //! Everything is a pure function of the config and the inventory: no I/O, no clock.

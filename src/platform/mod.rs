@@ -3,6 +3,7 @@
 //! - `clock`: the wall clock
 //! - `file_reader`: the config file and the business files
 //! - `heartbeat`: the last iteration of the scheduler
+//! - `limited_read`: reads of files with a limit of time
 //! - `logging`: log lines on standard error
 //! - `process_metrics`: the `process_*` metrics
 //! - `proxy`: the proxy that the environment names

@@ -2,11 +2,12 @@
 //!
 //! One task, [`Scheduler`] in `state`, owns all mutable state, so no locks are needed. `start_poll` starts due polls,
 //! `poll` runs one poll in a separate task (`query_plan` groups its windows into requests, `mode_state` keeps what the
-//! API accepts), and `finish_poll` applies its outcome and schedules the next one.
+//! API accepts), and `finish_poll` applies its outcome and schedules the next one. `group` and `group_poll` poll campaign
+//! sources of an ad account together.
 //! `due_times` calculates regular due times (phase by hash) and `due_queue` orders all due times; failed polls are
 //! repeated with exponential backoff, and `breaker` replaces them by single probes during an outage. `inspections`
 //! queries the expiry of tokens. `expiry` handles what changes between polls: expired values, replaced tokens and
-//! pauses. `business` reads credentials, `reload` applies a new config, and `telemetry` updates counters and writes
+//! pauses, and `clock_watch` notices that the clock was set. `business` reads credentials, `reload` applies a new config, and `telemetry` updates counters and writes
 //! log lines, of which `failure_log` leaves out repetitions. `trial` polls a source once, outside of the scheduler.
 
 mod breaker;

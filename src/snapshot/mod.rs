@@ -2,9 +2,11 @@
 //!
 //! A [`Snapshot`] is immutable. Updates replace it and share what did not change (`Arc`), so that
 //! readers can keep one for as long as they need it. `apply` makes the next snapshot from a poll
-//! result or from the passage of time, `restore` makes one for a new plan or after a restart, and
-//! `exported_rows` decides which values are exported. `business_health` is the state of tokens and quotas, which
-//! changes with every call. The module does no I/O and reads no clock.
+//! result or from the passage of time, `restore` makes one for a new plan or after a restart.
+//! `exported_rows` decides which values are exported, and `withheld` lists those that are not, with the
+//! reason. `missing_campaigns` keeps the values of failed parts of a query, and `account_spend` is the spend
+//! of a whole ad account. `business_health` is the state of tokens and quotas, which changes with every call.
+//! The module does no I/O and reads no clock.
 
 mod account_spend;
 mod apply;

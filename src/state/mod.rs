@@ -2,7 +2,8 @@
 //! of redb in one file; they contain no secrets.
 //!
 //! `store_file` recognizes and locks the file, `change_set` compares two snapshots, `state_store` writes the difference,
-//! and `saved_state` puts all differences together again.
+//! and `saved_state` puts all differences together again. `stored_row`, `list_change` and `encoding` are their format,
+//! `journal` is that of `backfill`, and `error` the error of both.
 
 mod change_set;
 mod encoding;

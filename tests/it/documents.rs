@@ -198,6 +198,16 @@ fn example_command_lines_are_valid() {
     assert!(count > 3, "only {count} command lines were found");
 }
 
+/// Docker forwards a published port to an interface of the container that is not the loopback interface.
+#[test]
+fn compose_demo_listens_on_all_interfaces() {
+    let compose: Value = serde_yaml::from_str(&read("compose.yaml")).unwrap();
+    let command = compose["services"]["exporter"]["command"].as_sequence();
+    let words = command.unwrap().iter().map(|word| word.as_str().unwrap());
+    let cli = parse_from(iter::once("exporter").chain(words)).unwrap();
+    assert_eq!(cli.flags.listen_addresses, [":10919"]);
+}
+
 #[test]
 fn readme_names_existing_metrics() {
     let readme = read("README.md");

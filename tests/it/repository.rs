@@ -211,6 +211,41 @@ fn architecture_lists_all_modules_and_layers() {
 }
 
 #[test]
+fn module_documentation_names_inner_modules() {
+    let is_module = |path: &String| path.ends_with("/mod.rs") && path.split('/').count() == 3;
+    let modules = files_below("src").into_iter().filter(is_module);
+    let simulator = "crates/graph-simulator/src/lib.rs".to_owned();
+    let mut module_count = 0;
+    for path in modules.chain([simulator]) {
+        module_count += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        let missing = undocumented_modules(&text);
+        assert_eq!(missing, [""; 0], "{path} should describe these modules");
+    }
+    assert!(module_count > 10, "only {module_count} modules were found");
+}
+
+/// Returns the inner modules that no comment of the file names in backticks.
+fn undocumented_modules(text: &str) -> Vec<&str> {
+    let is_comment = |line: &&str| line.starts_with("//");
+    let comments: Vec<&str> = text.lines().filter(is_comment).collect();
+    let comments = comments.join("\n");
+    let declarations = text.lines().filter_map(|line| {
+        let line = line.strip_prefix("pub ").unwrap_or(line);
+        line.strip_prefix("mod ")?.strip_suffix(';')
+    });
+    declarations
+        .filter(|module| *module != "tests" && !comments.contains(&format!("`{module}`")))
+        .collect()
+}
+
+#[test]
+fn undocumented_module_is_found() {
+    let text = "//! Reads files with `reader`.\n\nmod reader;\npub mod writer;\n#[cfg(test)]\nmod tests;\n";
+    assert_eq!(undocumented_modules(text), ["writer"]);
+}
+
+#[test]
 fn domain_and_model_do_no_io() {
     let pure_layers = LAYERS
         .iter()

@@ -101,7 +101,7 @@ pub(super) fn limits_in_several_currencies<'a>(
     currencies.into_iter().map(warning).collect()
 }
 
-/// Returns all warnings. Each starts with the path of the setting in the config, or with the name of the source.
+/// Returns all warnings. Each starts with the path of the setting in the config, or with the name of the business.
 pub(super) fn all(config: &Config, estimate: &ConfigEstimate, today: Date) -> Vec<String> {
     let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     if graph::is_retired(&config.graph.version, today) {
@@ -118,15 +118,16 @@ pub(super) fn all(config: &Config, estimate: &ConfigEstimate, today: Date) -> Ve
     add_silent_alerts(&mut warnings, config);
     add_long_urls(&mut warnings, config);
     add_high_costs(&mut warnings, config, estimate);
-    for (business_idx, business) in config.businesses.iter().enumerate() {
+    for business in &config.businesses {
+        let name = &business.name;
         if let Err(error) = secrets::read_secret(&business.token) {
-            warnings.push(format!("businesses[{business_idx}]: access token: {error}"));
+            warnings.push(format!("{name}: access token: {error}"));
         }
         if let SecretSource::File(path) = &business.token
             && is_readable_by_all(path)
         {
             warnings.push(format!(
-                "businesses[{business_idx}]: access token: every user of this system can read {}; run `chmod o-r` on it",
+                "{name}: access token: every user of this system can read {}; run `chmod o-r` on it",
                 path.display()
             ));
         }
@@ -161,17 +162,17 @@ fn is_readable_by_all(path: &Path) -> bool {
     metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
-/// Warns about extra fields that Meta does not document. The list can be older than the API, so this is only a warning.
+/// Warns about extra fields that this release does not know. Its list is incomplete, so this is only a warning.
 fn add_unknown_fields(warnings: &mut Vec<String>, config: &Config) {
     for extra in &config.insights.extra_fields {
         let field = &extra.field;
-        if graph::is_documented(field) {
+        if graph::is_listed_field(field) {
             continue;
         }
         let suggestion = graph::suggested_field(field)
             .map_or_else(String::new, |known| format!("did you mean `{known}`? "));
         warnings.push(format!(
-            "insights.extra_fields: this release knows no numeric field `{field}`; {suggestion}check --live tests it"
+            "insights.extra_fields: `{field}` is not in this release's list of numeric fields, which is not complete; {suggestion}check --live tests it"
         ));
     }
 }

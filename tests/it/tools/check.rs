@@ -109,13 +109,13 @@ businesses: [{ name: acme, access_token_env: NO_SUCH_TOKEN, ad_accounts: [{ id: 
     for text in [
         "polling.interval:",
         "graph.version: v19.0 is retired",
-        "`marketing_messages_snet`; did you mean `marketing_messages_sent`? check --live tests",
+        "`marketing_messages_snet` is not in this release's list of numeric fields, which is not complete; did you mean `marketing_messages_sent`? check --live tests",
         "windows[0].time_range: starts more than 37 months ago",
         "a single purchase event can be counted under each of",
         "series are many",
         "acme: act_1: ",
         "calls per hour do not fit in the development tier",
-        "businesses[0]: access token: environment variable NO_SUCH_TOKEN is not set",
+        "acme: access token: environment variable NO_SUCH_TOKEN is not set",
     ] {
         assert!(has_warning(&output, text), "{text}: {output:#}");
     }
@@ -244,7 +244,11 @@ async fn example_config_has_no_warnings_except_tokens() {
 async fn check_refuses_what_serving_refuses() {
     let with = |text: &str| format!("{text}\n{BUSINESS}");
     for (config, flag, expected) in [
-        (with("graph: { ca_file: missing.pem }"), None, "missing.pem"),
+        (
+            with("graph: { ca_file: missing.pem }"),
+            None,
+            "missing.pem: No such file or directory (os error 2); correct the path, or remove the key",
+        ),
         (
             with(""),
             Some("--web.config.file=missing.yaml"),
@@ -273,6 +277,27 @@ async fn check_refuses_what_serving_refuses() {
     assert!(
         log.iter().any(|line| line.contains("/no/such/folder")),
         "{log:#?}"
+    );
+}
+
+#[tokio::test]
+async fn refused_config_is_reported_as_json() {
+    let arguments = ["check", "--output=json"];
+    let config = format!("polling: {{ intervall: 1m }}\nfoo: 1\n{BUSINESS}");
+    let (code, out, log) = Program::start(&config, &arguments).end().await;
+    assert_eq!(code, Some(2), "{log:#?}");
+    let output: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(output["valid"], false);
+    let errors: Vec<&str> = output["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error.as_str().unwrap())
+        .collect();
+    assert_eq!(errors, log, "standard error should have the same errors");
+    assert!(
+        errors[0].contains("intervall") && errors[1].contains("foo"),
+        "{errors:?}"
     );
 }
 

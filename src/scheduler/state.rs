@@ -24,7 +24,7 @@ use super::expiry::ExpiryWatch;
 use super::group_poll::TaskOutcome;
 use super::inspections::Inspections;
 use super::mode_state::{ModeState, PageSize};
-use super::poll::DiscoveryMemory;
+use super::poll::{DiscoveryMemory, ResumePoint};
 use super::reload::source_account;
 use super::telemetry::{self, PollFailures};
 use crate::config::{BusinessConfig, Config, PollingConfig};
@@ -176,6 +176,8 @@ pub(super) struct WindowRuntime {
     pub(super) failures: u32,
     pub(super) probe_history: ProbeHistory,
     pub(super) page_size: PageSize,
+    /// Where the next poll continues; `None` if it begins again.
+    pub(super) resume_point: Option<ResumePoint>,
 }
 
 impl Scheduler {

@@ -19,7 +19,7 @@ businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]
 ";
 
 /// Changes the objects in a response.
-fn edit(response: ScriptedResponse, change: impl Fn(&mut Value)) -> ScriptedResponse {
+pub(super) fn edit(response: ScriptedResponse, change: impl Fn(&mut Value)) -> ScriptedResponse {
     let mut body: Value = serde_json::from_slice(&response.body).unwrap();
     let data = body.get_mut("data").and_then(Value::as_array_mut);
     data.into_iter().flatten().for_each(change);

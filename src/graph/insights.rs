@@ -137,43 +137,48 @@ pub async fn fetch(
     adaptation: &mut QueryAdaptation,
     keep: impl FnMut(&mut Row) -> bool + Send,
 ) -> Result<InsightsResult, ApiError> {
-    let result = fetch_all_pages(session, query, MAX_PAGES_PER_QUERY, adaptation, keep).await?;
-    result.ok_or_else(|| {
-        ApiError::invalid_response(format!(
-            "paging failed: no last page within {MAX_PAGES_PER_QUERY} pages"
-        ))
-    })
+    let mut result = InsightsResult::default();
+    fetch_pages(session, query, None, adaptation, keep, &mut result).await?;
+    Ok(result)
 }
 
-/// Fetches a query as [`fetch`] does, with at most `calls` calls.
+/// Fetches a query into `result` as [`fetch`] does, with at most `max_calls` calls if given.
 ///
 /// # Errors
-/// Returns those of [`fetch`], and [`ErrorKind::TooLarge`] if the result needs more calls.
-pub async fn fetch_at_most(
+/// Returns those of [`fetch`], and [`ErrorKind::TooLarge`] if the result needs more calls. `result` then contains what
+/// earlier pages contained.
+pub async fn fetch_pages(
     session: Session<'_>,
     query: &Query,
-    calls: usize,
+    max_calls: Option<usize>,
     adaptation: &mut QueryAdaptation,
     keep: impl FnMut(&mut Row) -> bool + Send,
-) -> Result<InsightsResult, ApiError> {
-    let result = fetch_all_pages(session, query, calls, adaptation, keep).await?;
-    result.ok_or_else(|| {
-        ApiError::over_call_limit(format!(
+    result: &mut InsightsResult,
+) -> Result<(), ApiError> {
+    let calls = max_calls.unwrap_or(MAX_PAGES_PER_QUERY);
+    if fetch_up_to(session, query, calls, adaptation, keep, result).await? {
+        return Ok(());
+    }
+    Err(match max_calls {
+        Some(calls) => ApiError::over_call_limit(format!(
             "query stopped: result needs more than {calls} calls"
-        ))
+        )),
+        None => ApiError::invalid_response(format!(
+            "paging failed: no last page within {MAX_PAGES_PER_QUERY} pages"
+        )),
     })
 }
 
-/// Fetches all pages; `None` if the last one was not reached after `calls` calls.
-async fn fetch_all_pages(
+/// Fetches pages; returns whether the last one was reached within `calls` calls.
+async fn fetch_up_to(
     session: Session<'_>,
     query: &Query,
     calls: usize,
     adaptation: &mut QueryAdaptation,
     mut keep: impl FnMut(&mut Row) -> bool + Send,
-) -> Result<Option<InsightsResult>, ApiError> {
+    result: &mut InsightsResult,
+) -> Result<bool, ApiError> {
     let path = format!("{}/insights", query.node.path());
-    let mut result = InsightsResult::default();
     let mut after: Option<String> = None;
     let mut cursors = HashSet::new();
     let mut received = 0_usize;
@@ -203,7 +208,7 @@ async fn fetch_all_pages(
             }
             // The cursor expired while paging: the result starts again, once.
             Err(error) if error.is_expired_cursor() && after.is_some() && !is_restarted => {
-                (result, after, is_restarted) = (InsightsResult::default(), None, true);
+                (*result, after, is_restarted) = (InsightsResult::default(), None, true);
                 has_valid_rows = false;
                 continue;
             }
@@ -259,7 +264,7 @@ async fn fetch_all_pages(
             None if !has_valid_rows && !result.invalid.rows.is_empty() => {
                 return Err(ApiError::invalid_response(no_valid_row(&result.invalid)));
             }
-            None => return Ok(Some(result)),
+            None => return Ok(true),
             Some(next) if !cursors.insert(next.clone()) => {
                 return Err(ApiError::invalid_response(
                     "paging failed: the next page has the cursor of an earlier one",
@@ -268,7 +273,7 @@ async fn fetch_all_pages(
             next => after = next,
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
 /// Updates the adaptation after an error; returns whether the request should be repeated.

@@ -34,7 +34,7 @@ pub use self::access_tier::{
 pub use self::client::{Client, Credentials, SetupError};
 pub use self::discovery::{Discovery, DiscoveryInput, GroupMember, discover, discover_members};
 pub use self::error::{ApiError, ErrorKind, ExceededLimit};
-pub use self::insights::{InsightsResult, QueryAdaptation, StatusFilter, fetch, fetch_at_most};
+pub use self::insights::{InsightsResult, QueryAdaptation, StatusFilter, fetch, fetch_pages};
 pub use self::invalid_parts::{InvalidCount, InvalidParts, RowDefect};
 pub use self::limiter::{LimiterConfig, PollDeadline, RateLimiter, RequestKind, RequestScope};
 pub use self::lookup::{

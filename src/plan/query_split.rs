@@ -188,7 +188,7 @@ impl Source {
 impl Source {
     /// Returns the number of ids of a filter with which the URL stays below the common limit of 8 KiB, at most
     /// [`MAX_IDS_PER_FILTER`].
-    fn ids_per_filter(&self, campaigns: &[ObjectId], kind: QueryKind, ranges: usize) -> usize {
+    pub fn ids_per_filter(&self, campaigns: &[ObjectId], kind: QueryKind, ranges: usize) -> usize {
         self.ids_per_url(campaigns, kind, ranges)
             .min(MAX_IDS_PER_FILTER)
     }

@@ -38,7 +38,7 @@ pub(super) struct ExpiryWatch {
     pauses_version: u64,
     /// Lower bound of the time at which values expire: newer values may have replaced the ones it was calculated for.
     pub(super) next_expiry: Option<Timestamp>,
-    clock: ClockWatch,
+    pub(super) clock: ClockWatch,
 }
 
 impl ExpiryWatch {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::breaker::{Admission, Availability, BreakerScope};
 use super::due_queue::WindowRef;
 use super::group_poll::{MemberOutcome, TaskOutcome};
-use super::poll::{DiscoveryMemory, PollOutcome};
+use super::poll::{DiscoveryMemory, PollOutcome, ResumePoint};
 use super::reload::source_account;
 use super::state::{RunningPoll, Scheduler, duration_until, to_timestamp, today};
 use super::telemetry;
@@ -262,7 +262,18 @@ impl Scheduler {
         let paused_until = self.source_paused_until(source_idx);
         let page_size = self.sources[source_idx].windows[window_idx].page_size.rows;
         let query_mode = self.sources[source_idx].mode.confirmed();
+        let inventory = result
+            .inventory
+            .as_ref()
+            .or(source_state.inventory.as_ref());
+        let campaigns = source_state.source.campaigns(inventory.map(AsRef::as_ref));
         let window = &mut self.sources[source_idx].windows[window_idx];
+        window.resume_point = ResumePoint::after(
+            &result,
+            &campaigns.unwrap_or_default(),
+            window.resume_point.take(),
+            now,
+        );
         window.failures = if error.is_some() {
             window.failures.saturating_add(1)
         } else {

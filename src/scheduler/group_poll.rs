@@ -48,6 +48,8 @@ impl GroupJob {
     pub(super) async fn run(mut self, session: Session<'_>) -> TaskOutcome {
         let now = clock::now();
         let count = 1 + self.others.len();
+        // Sources that were answered are not polled again, so that every query begins with the others.
+        self.leader.resume_points.clear();
         if self.leader.inventory.is_none() {
             // The id of the ad account is not known yet.
             let input = DiscoveryInput::first(&self.leader.source, now);

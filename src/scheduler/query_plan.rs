@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::poll::AnsweredCampaigns;
 use crate::model::WindowDates;
 use crate::plan::{DateMode, DateSpan, Source};
 
@@ -18,6 +19,8 @@ pub(super) struct WindowGroup {
     pub(super) dates: WindowDates,
     /// Distinct ranges that are sent together; empty to send `dates`.
     pub(super) ranges: Vec<DateSpan>,
+    /// Campaigns that need not be requested.
+    pub(super) answered: AnsweredCampaigns,
 }
 
 /// One window of a group.
@@ -78,6 +81,7 @@ pub(super) fn window_groups(
                 windows: vec![group_window],
                 dates: window.dates,
                 ranges: Vec::new(),
+                answered: AnsweredCampaigns::default(),
             });
             continue;
         };
@@ -101,6 +105,7 @@ pub(super) fn window_groups(
                     windows: vec![group_window],
                     dates: window.dates,
                     ranges: vec![range],
+                    answered: AnsweredCampaigns::default(),
                 });
             }
         }

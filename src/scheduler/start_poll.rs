@@ -1,6 +1,7 @@
 //! Start of polls: due windows are queued per source, and each source runs one poll at a time.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -251,6 +252,14 @@ impl Scheduler {
             probe_history: source.windows[*window_idx].probe_history,
             page_size: source.windows[*window_idx].page_size,
         });
+        let windows: Vec<WindowJob> = windows.collect();
+        let mut resume_points = BTreeMap::new();
+        for window_idx in &window_idxs {
+            let interval = source_state.source.windows[*window_idx].interval(today());
+            let point = &mut source.windows[*window_idx].resume_point;
+            *point = point.take().filter(|point| point.is_current(interval, now));
+            resume_points.extend(point.clone().map(|point| (*window_idx, point)));
+        }
         let row_sets = window_idxs.iter().flat_map(|window_idx| {
             let window = &source_state.windows[*window_idx];
             [&window.delivery, &window.conversions]
@@ -259,7 +268,8 @@ impl Scheduler {
         let job = PollJob {
             unanswered: unanswered.cloned().collect(),
             source: Arc::clone(&source_state.source),
-            windows: windows.collect(),
+            windows,
+            resume_points,
             inventory: source_state.inventory.clone(),
             discover,
             is_probe,

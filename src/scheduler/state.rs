@@ -24,7 +24,7 @@ use super::expiry::ExpiryWatch;
 use super::group_poll::TaskOutcome;
 use super::inspections::Inspections;
 use super::mode_state::{ModeState, PageSize};
-use super::poll::DiscoveryMemory;
+use super::poll::{DiscoveryMemory, ResumePoint};
 use super::reload::source_account;
 use super::telemetry::{self, PollFailures};
 use crate::config::{BusinessConfig, Config, PollingConfig};
@@ -188,6 +188,8 @@ pub(super) struct WindowRuntime {
     pub(super) failures: u32,
     pub(super) probe_history: ProbeHistory,
     pub(super) page_size: PageSize,
+    /// Where the next poll continues; `None` if it begins again.
+    pub(super) resume_point: Option<ResumePoint>,
 }
 
 impl Scheduler {
@@ -715,7 +717,8 @@ mod tests {
     use crate::model::{ErrorReason, PollError, Secret, SecretSource};
     use crate::plan::{Plan, Shard};
     use crate::platform::{Heartbeat, clock};
-    use crate::snapshot::Snapshot;
+    use crate::scheduler::clock_watch::ClockWatch;
+    use crate::snapshot::{PollResult, QueryResult, Snapshot};
     use graph_simulator::{Simulator, World};
 
     const CONFIG: &str = "polling: { interval: 50ms, backoff_max: 1h }
@@ -815,6 +818,47 @@ businesses:
         scheduler.follow_clock(now + 2 * day, uptime + day);
         let success = scheduler.snapshot.sources[0].discovery_success;
         assert_eq!(success, Some(now + day), "the time has passed");
+    }
+
+    #[tokio::test]
+    async fn clock_that_was_set_is_noticed_by_the_check_of_expiry() {
+        let (mut scheduler, _api) = start().await;
+        let (now, uptime) = clock::now_and_uptime();
+        let mut state = scheduler.snapshot.sources[0].as_ref().clone();
+        state.discovery_success = Some(now);
+        let snapshot = scheduler.snapshot.with_source(0, state);
+        scheduler.publish(snapshot);
+        let day = SignedDuration::from_hours(24);
+        scheduler.expiry_watch.clock = ClockWatch::new((now - day, uptime));
+        scheduler.expire();
+        let success = scheduler.snapshot.sources[0].discovery_success.unwrap();
+        let difference = success.duration_since(now + day);
+        assert!(
+            difference.abs() < SignedDuration::from_secs(1),
+            "{difference}"
+        );
+    }
+
+    #[tokio::test]
+    async fn values_expire_at_their_age_after_the_clock_was_set_back() {
+        let (mut scheduler, _api) = start().await;
+        let (now, uptime) = clock::now_and_uptime();
+        let result = PollResult {
+            delivery: QueryResult {
+                rows: Some(Vec::new()),
+                ..QueryResult::default()
+            },
+            ..PollResult::empty(0, now)
+        };
+        let state = scheduler.snapshot.sources[0].apply(result);
+        scheduler.expiry_watch.track_expiry(&state);
+        let snapshot = scheduler.snapshot.with_source(0, state);
+        scheduler.publish(snapshot);
+        let expiry = scheduler.expiry_watch.next_expiry.unwrap();
+        let day = SignedDuration::from_hours(24);
+        scheduler.follow_clock(now, uptime);
+        scheduler.follow_clock(now - day, uptime);
+        assert_eq!(scheduler.expiry_watch.next_expiry, Some(expiry - day));
     }
 
     #[tokio::test]

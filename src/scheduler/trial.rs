@@ -2,7 +2,7 @@
 //!
 //! `check --live` uses it, so that it tests the requests that polls send, in the mode that they find.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::mode_state::{ModeState, PageSize};
@@ -44,6 +44,7 @@ impl QueryTrial {
             discovery: DiscoveryMemory::default(),
             account_spend: false,
             unanswered: BTreeSet::new(),
+            resume_points: BTreeMap::new(),
             rejected_fields,
             mode: ModeState::default(),
         };

@@ -49,6 +49,9 @@ pub struct QueryResult {
     pub too_heavy: BTreeSet<Box<str>>,
     /// Ids of campaigns without an answer, because a part of the query failed. Their previous rows are kept.
     pub unanswered: BTreeSet<Box<str>>,
+    /// Ids of campaigns that were not requested, because an earlier part of the query answered them. Their rows are
+    /// kept, and the time of the result is that of the earlier part.
+    pub answered: BTreeSet<Box<str>>,
     /// Error of the query.
     pub error: Option<PollError>,
 }
@@ -85,18 +88,19 @@ impl QueryResult {
         let mut row_set = RowSet {
             fetched_at,
             dates: self.dates,
-            valid_until: self
-                .dates
-                .and_then(|dates| state.valid_until(window_idx, dates, fetched_at)),
+            valid_until: None,
             rows,
             withheld: self.withheld,
             other_dates: self.other_dates,
             too_heavy: self.too_heavy,
             missing: MissingCampaigns::default(),
         };
-        if !self.unanswered.is_empty() {
-            row_set.keep_missing(previous, self.unanswered);
+        if !self.unanswered.is_empty() || !self.answered.is_empty() {
+            row_set.keep_previous(previous, self.unanswered, self.answered);
         }
+        let dates = row_set.dates;
+        row_set.valid_until =
+            dates.and_then(|dates| state.valid_until(window_idx, dates, row_set.fetched_at));
         let rows = &mut row_set.rows;
         rows.sort_by(|a, b| a.dimensions.key().cmp(b.dimensions.key()));
         rows.dedup_by(|duplicate, kept| duplicate.dimensions.key() == kept.dimensions.key());

@@ -38,17 +38,28 @@ impl MissingCampaigns {
 }
 
 impl RowSet {
-    /// Adds what is known of the campaigns that this result does not answer: the rows of `previous` if they have the
-    /// same dates.
-    pub(super) fn keep_missing(&mut self, previous: Option<&Self>, campaigns: BTreeSet<Box<str>>) {
-        let previous = previous.filter(|previous| {
-            self.dates.is_some() && previous.dates == self.dates && !campaigns.is_empty()
-        });
+    /// Adds what is known of the campaigns that this result does not contain: the rows of `previous` if they have the
+    /// same dates. Those of campaigns in `answered` belong to the same query, so that this result has their age.
+    pub(super) fn keep_previous(
+        &mut self,
+        previous: Option<&Self>,
+        unanswered: BTreeSet<Box<str>>,
+        answered: BTreeSet<Box<str>>,
+    ) {
+        let previous =
+            previous.filter(|previous| self.dates.is_some() && previous.dates == self.dates);
         let Some(previous) = previous else {
-            self.missing.unknown = campaigns;
+            self.missing.unknown = &unanswered | &answered;
             return;
         };
-        for id in campaigns {
+        let is_missing =
+            |id: &str| previous.missing.is_unknown(id) || previous.missing.kept.contains_key(id);
+        let (lost, answered): (BTreeSet<_>, BTreeSet<_>) =
+            answered.into_iter().partition(|id| is_missing(id));
+        if !answered.is_empty() {
+            self.fetched_at = self.fetched_at.min(previous.fetched_at);
+        }
+        for id in unanswered.into_iter().chain(lost) {
             let at = previous.missing.kept.get(&id).copied();
             if previous.missing.is_unknown(&id) {
                 self.missing.unknown.insert(id);
@@ -58,15 +69,16 @@ impl RowSet {
             }
         }
         let kept = &self.missing.kept;
+        let is_kept_campaign = |id: &str| kept.contains_key(id) || answered.contains(id);
         let is_kept = |row: &&Row| {
             let campaign = row.dimensions.campaign.as_ref();
-            campaign.is_some_and(|campaign| kept.contains_key(campaign.id.as_str()))
+            campaign.is_some_and(|campaign| is_kept_campaign(campaign.id.as_str()))
         };
         let rows = previous.rows.iter().filter(is_kept).cloned();
         self.rows.extend(rows);
         let too_heavy = previous.too_heavy.iter();
         self.too_heavy
-            .extend(too_heavy.filter(|id| kept.contains_key(*id)).cloned());
+            .extend(too_heavy.filter(|id| is_kept_campaign(id)).cloned());
         // The campaign of a withheld row of an ad set or ad is not known, so that the rows of all campaigns stay withheld
         // that this result does not contain.
         let answered: BTreeSet<&str> = self.rows.iter().map(|row| row.dimensions.key()).collect();
@@ -160,10 +172,34 @@ mod tests {
         let previous = row_set(monday, 0, &["1", "2"]);
         for (day, kept) in [(monday, vec!["1", "2"]), (tuesday, vec!["1"])] {
             let mut part = row_set(day, 15, &["1"]);
-            part.keep_missing(Some(&previous), ["2".into()].into());
+            part.keep_previous(Some(&previous), ["2".into()].into(), [].into());
             assert_eq!(campaigns(&part), kept);
             assert_eq!(part.missing.is_unknown("2"), day == tuesday);
         }
+    }
+
+    #[test]
+    fn rest_of_a_query_has_the_time_of_its_first_part() {
+        let monday = date(2026, 11, 23);
+        let before = row_set(monday, 0, &["1", "2"]);
+        let mut first = row_set(monday, 15, &["1"]);
+        first.keep_previous(Some(&before), ["2".into(), "3".into()].into(), [].into());
+        let mut rest = row_set(monday, 20, &["2"]);
+        rest.keep_previous(Some(&first), ["3".into()].into(), ["1".into()].into());
+        assert_eq!(campaigns(&rest), ["2", "1"]);
+        assert_eq!(rest.fetched_at, at(15));
+        assert_eq!(rest.missing_expires_at(HOUR), Some(at(60)));
+        let mut last = row_set(monday, 25, &["3"]);
+        last.keep_previous(Some(&rest), [].into(), ["1".into(), "2".into()].into());
+        assert_eq!(campaigns(&last), ["3", "2", "1"]);
+        assert!(last.missing.is_empty());
+        // An answer of another day, or one that is not known any more, does not count.
+        let mut tuesday = row_set(date(2026, 11, 24), 25, &["2"]);
+        tuesday.keep_previous(Some(&first), [].into(), ["1".into()].into());
+        assert!(tuesday.missing.is_unknown("1"));
+        let mut lost = row_set(monday, 25, &["1"]);
+        lost.keep_previous(Some(&first), [].into(), ["2".into()].into());
+        assert_eq!(lost.missing_expires_at(HOUR), Some(at(60)));
     }
 
     #[test]
@@ -172,7 +208,7 @@ mod tests {
         let mut last = row_set(monday, 0, &["1", "2"]);
         for minute in [15, 30] {
             let mut part = row_set(monday, minute, &["1"]);
-            part.keep_missing(Some(&last), ["2".into()].into());
+            part.keep_previous(Some(&last), ["2".into()].into(), [].into());
             last = part;
         }
         assert_eq!(last.missing_expires_at(HOUR), Some(at(60)));

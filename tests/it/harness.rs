@@ -232,6 +232,25 @@ impl Visitor {
         Page::parse(&self.page_text().await)
     }
 
+    /// Returns the current metrics page without letting tokio's paused clock advance, as it does while every task waits
+    /// for a socket.
+    pub(crate) async fn page_on_paused_clock(&self) -> Page {
+        let address = self.address;
+        let request = move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(HANG_GUARD)).unwrap();
+            let request = b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+            std::io::Write::write_all(&mut stream, request).unwrap();
+            let mut bytes = Vec::new();
+            stream.read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        let bytes = tokio::task::spawn_blocking(request).await.unwrap();
+        let response = HttpResponse::read(&bytes);
+        assert_eq!(response.status, 200);
+        Page::parse(&response.text())
+    }
+
     async fn page_text(&self) -> String {
         let response = self.get("/metrics").await;
         assert_eq!(response.status, 200);

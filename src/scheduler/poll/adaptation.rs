@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::partial_result::GroupRows;
+use super::resume::{answered_campaigns, windows_by_progress};
 use super::window_result::is_open;
 use super::{Poll, is_final};
 use crate::config::QuestionMode;
@@ -130,13 +131,18 @@ impl Poll<'_> {
             QuestionMode::Auto => mode.dates,
             QuestionMode::Separate => DateMode::DatePreset,
         };
-        let groups = window_groups(
-            &source,
-            open.into_iter(),
-            dates,
-            timezone.as_ref(),
-            clock::now(),
-        );
+        let now = clock::now();
+        let sets = windows_by_progress(open.into_iter(), &self.resume_points);
+        let groups = sets.into_iter().flat_map(|window_idxs| {
+            let window_idxs = window_idxs.into_iter();
+            window_groups(&source, window_idxs, dates, timezone.as_ref(), now)
+        });
+        let groups: Vec<WindowGroup> = groups
+            .map(|group| WindowGroup {
+                answered: answered_campaigns(&group, &self.resume_points),
+                ..group
+            })
+            .collect();
         for group in groups {
             let mut kinds = source.query_kinds_in(mode).to_vec();
             if kinds == [QueryKind::Joined] && self.queries(&group, QueryKind::Joined).is_none() {
@@ -257,6 +263,7 @@ impl Poll<'_> {
                     .collect(),
                 dates: group.dates,
                 ranges: vec![range],
+                answered: group.answered.clone(),
             };
             match self.fetch_kind(&single, kind).await {
                 Ok(Some(fetched)) if fetched.rows.is_empty() => {}

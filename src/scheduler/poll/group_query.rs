@@ -1,14 +1,16 @@
 //! Queries of a group of windows: chooses between a filtered and an unfiltered query, and adapts the page size.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::partial_result::{GroupRows, QueryFailure};
 use super::window_result::has_mixed_dates;
 use super::{Poll, WindowJob, is_final};
-use crate::graph::{ApiError, ErrorKind, ExceededLimit, fetch, fetch_at_most};
-use crate::model::{Level, Row};
-use crate::plan::{ProbeHistory, Query, QueryKind, ROWS_PER_PAGE, SourceKind, UnfilteredProbe};
+use crate::graph::{ApiError, ErrorKind, ExceededLimit, InsightsResult, fetch_pages};
+use crate::model::{Level, ObjectId, Row};
+use crate::plan::{
+    DateSpan, ProbeHistory, Query, QueryKind, ROWS_PER_PAGE, SourceKind, UnfilteredProbe,
+};
 use crate::scheduler::mode_state::PageSize;
 use crate::scheduler::query_plan::WindowGroup;
 
@@ -17,6 +19,14 @@ const MAX_MIXED_ATTEMPTS: usize = 2;
 
 /// Reduction of the page size from which a query that takes too long is split by campaigns.
 const HEAVY_REDUCTION: usize = 8;
+
+/// What a query that was stopped has left to request.
+struct RestOfQuery {
+    /// Ids of campaigns that were answered.
+    answered: BTreeSet<Box<str>>,
+    /// Campaigns that were not.
+    campaigns: Vec<ObjectId>,
+}
 
 impl Poll<'_> {
     /// Returns the queries of one kind for a group; `None` if no query returns a correct result.
@@ -89,10 +99,26 @@ impl Poll<'_> {
         let rows_per_object = group.ranges.len().max(1);
         let inventory = self.inventory.clone();
         let source = Arc::clone(&self.source);
+        if let Some(rest) = self.rest_of_query(group, kind, &queries) {
+            let answered = rest.answered;
+            let add_answered = |rows: GroupRows| GroupRows {
+                answered: answered.clone(),
+                ..rows
+            };
+            let run = self.run_split(queries, kind, Some(rest.campaigns), &mut history);
+            return match run.await {
+                Ok(rows) => Ok(Some(add_answered(rows))),
+                Err(QueryFailure { error, part }) => Err(QueryFailure {
+                    error,
+                    part: part.map(|part| Box::new(add_answered(*part))),
+                }),
+            };
+        }
         let is_split = self.splits.campaigns_per_query.is_some()
             || kind == QueryKind::Conversions && !self.splits.too_heavy.is_empty();
         if is_split && source.level != Level::Account {
-            return self.run_split(queries, kind, &mut history).await.map(Some);
+            let run = self.run_split(queries, kind, None, &mut history);
+            return run.await.map(Some);
         }
         let strategy = source.strategy(
             queries,
@@ -110,7 +136,7 @@ impl Poll<'_> {
             result = self.run_probe(probe, &mut history).await;
         }
         let mut result = match result {
-            Some(result) => result.map_err(QueryFailure::from),
+            Some(result) => result,
             None => self.run_queries(&strategy.queries, &mut history).await,
         };
         let is_too_large = |QueryFailure { error, part }: &QueryFailure| {
@@ -123,7 +149,8 @@ impl Poll<'_> {
             // Smaller pages did not help, so they are not kept.
             self.adaptation.page_size = page_size;
             if source.level != Level::Account {
-                result = self.run_split(strategy.queries, kind, &mut history).await;
+                let run = self.run_split(strategy.queries, kind, None, &mut history);
+                result = run.await;
             }
         }
         let error = result.as_ref().err().map(|failure| &failure.error);
@@ -159,12 +186,12 @@ impl Poll<'_> {
         &mut self,
         probe: &UnfilteredProbe,
         history: &mut ProbeHistory,
-    ) -> Option<Result<GroupRows, ApiError>> {
+    ) -> Option<Result<GroupRows, QueryFailure>> {
         let UnfilteredProbe { query, max_calls } = probe;
         let page_size = self.adaptation.page_size;
         match self.run_query(query, Some(*max_calls), history).await {
             Ok(fetched) => Some(Ok(fetched)),
-            Err(error) if is_final(error.kind) => Some(Err(error)),
+            Err(failure) if is_final(failure.error.kind) => Some(Err(failure)),
             Err(_) => {
                 // A page size that is too large for the unfiltered query may be fine for the filtered ones. A
                 // failure of any cause is recorded, so that the next poll does not probe again.
@@ -175,13 +202,58 @@ impl Poll<'_> {
         }
     }
 
-    /// Runs one query, with at most `max_calls` requests if given.
+    /// Returns what a query that was stopped has left to request; `None` if all is to be requested, because that needs
+    /// fewer requests, or because no campaign was answered.
+    fn rest_of_query(
+        &self,
+        group: &WindowGroup,
+        kind: QueryKind,
+        queries: &[Query],
+    ) -> Option<RestOfQuery> {
+        let answered = group.answered.of_kind(kind);
+        let source = &self.source;
+        // The row of an ad account is the sum over all campaigns.
+        let has_parts =
+            source.level != Level::Account && matches!(source.kind, SourceKind::AdAccount { .. });
+        if answered.is_empty() || !has_parts {
+            return None;
+        }
+        let inventory = self.inventory.as_deref();
+        let all = source.campaigns(inventory)?;
+        let (answered, campaigns): (Vec<ObjectId>, Vec<ObjectId>) = all
+            .into_iter()
+            .partition(|id| answered.contains(id.as_str()));
+        if !campaigns.is_empty() {
+            let ranges = group.ranges.len().max(1);
+            let ids_per_query = source.ids_per_filter(&campaigns, kind, ranges);
+            let ids_per_query = self.splits.campaigns_per_query.unwrap_or(ids_per_query);
+            let is_unfiltered = queries.iter().any(|query| query.campaigns.is_empty());
+            let all_calls = match inventory {
+                Some(inventory) if is_unfiltered => {
+                    let rows = inventory.max_rows.saturating_mul(ranges);
+                    rows.div_ceil(self.adaptation.page_size.max(1)).max(1)
+                }
+                _ => queries.len(),
+            };
+            if campaigns.len().div_ceil(ids_per_query.max(1)) > all_calls {
+                return None;
+            }
+        }
+        let answered = answered.iter().map(|id| Box::from(id.as_str()));
+        Some(RestOfQuery {
+            answered: answered.collect(),
+            campaigns,
+        })
+    }
+
+    /// Runs one query, with at most `max_calls` requests if given. If a limit stops it between two pages, the campaigns
+    /// of the pages before are part of the failure.
     pub(super) async fn run_query(
         &mut self,
         query: &Query,
         max_calls: Option<usize>,
         history: &mut ProbeHistory,
-    ) -> Result<GroupRows, ApiError> {
+    ) -> Result<GroupRows, QueryFailure> {
         let source = Arc::clone(&self.source);
         let inventory = self.inventory.clone();
         let unlisted_campaigns = &mut self.unlisted_campaigns;
@@ -209,10 +281,14 @@ impl Poll<'_> {
         };
         let adaptation = &mut self.adaptation;
         let session = self.session;
-        let insights = match max_calls {
-            Some(max_calls) => fetch_at_most(session, query, max_calls, adaptation, keep).await?,
-            None => fetch(session, query, adaptation, keep).await?,
-        };
+        let mut insights = InsightsResult::default();
+        let fetched = fetch_pages(session, query, max_calls, adaptation, keep, &mut insights);
+        if let Err(error) = fetched.await {
+            let is_stopped = matches!(error.kind, ErrorKind::Throttled(_) | ErrorKind::Paused);
+            let part = is_stopped.then(|| self.complete_campaigns(query, insights));
+            let part = part.flatten().map(Box::new);
+            return Err(QueryFailure { error, part });
+        }
         self.invalid.merge(insights.invalid);
         if query.campaigns.is_empty() && query.kind.has_delivery() {
             history.record_success(insights.pages);
@@ -237,7 +313,47 @@ impl Poll<'_> {
             has_doubled_rows: insights.has_doubled_rows,
             too_heavy: BTreeSet::new(),
             unanswered: BTreeSet::new(),
+            answered: BTreeSet::new(),
             fetched_at: insights.fetched_at,
         })
+    }
+
+    /// Returns the campaigns that are complete although later pages of the result are missing: those with a row of every
+    /// range. `None` if there are none, or if they cannot be told apart: below the level of campaigns, rows of one
+    /// campaign can be on several pages.
+    fn complete_campaigns(&mut self, query: &Query, insights: InsightsResult) -> Option<GroupRows> {
+        let is_account = matches!(self.source.kind, SourceKind::AdAccount { .. });
+        let is_doubtful =
+            insights.has_doubled_rows || insights.has_unknown_rows || !insights.withheld.is_empty();
+        if self.source.level != Level::Campaign || !is_account || is_doubtful {
+            return None;
+        }
+        let campaigns = if query.campaigns.is_empty() {
+            self.source.campaigns(self.inventory.as_deref())?
+        } else {
+            query.campaigns.clone()
+        };
+        let mut dates: BTreeMap<&str, BTreeSet<DateSpan>> = BTreeMap::new();
+        for row in &insights.rows {
+            let dates = dates.entry(row.dimensions.key()).or_default();
+            dates.insert((row.start, row.stop));
+        }
+        let ranges = query.ranges.len().max(1);
+        let is_complete = |id: &str| dates.get(id).is_some_and(|dates| dates.len() >= ranges);
+        let (complete, unanswered): (Vec<&ObjectId>, Vec<&ObjectId>) =
+            campaigns.iter().partition(|id| is_complete(id.as_str()));
+        let complete: BTreeSet<Box<str>> =
+            complete.iter().map(|id| Box::from(id.as_str())).collect();
+        let unanswered = unanswered.iter().map(|id| Box::from(id.as_str())).collect();
+        let rows = insights.rows.into_iter();
+        let rows = rows.filter(|row| complete.contains(row.dimensions.key()));
+        let part = GroupRows {
+            rows: rows.collect(),
+            unanswered,
+            fetched_at: insights.fetched_at,
+            ..GroupRows::default()
+        };
+        self.invalid.merge(insights.invalid);
+        (!complete.is_empty()).then_some(part)
     }
 }

@@ -3,11 +3,12 @@
 //! Neither [`PollJob`] nor [`PollOutcome`] shares state with the scheduler: a job owns its input, and the scheduler
 //! applies the outcome when the poll has ended. `adaptation` searches a mode that the API accepts, `group_query` sends
 //! the queries of windows that are requested together, `partial_result` divides them into parts and keeps those that
-//! succeed, and `window_result` assigns the rows to the windows.
+//! succeed, `resume` continues those that were stopped, and `window_result` assigns the rows to the windows.
 
 mod adaptation;
 mod group_query;
 mod partial_result;
+mod resume;
 mod window_result;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+pub(super) use self::resume::{AnsweredCampaigns, ResumePoint};
 use super::mode_state::{ModeState, PageSize, QuerySplits};
 use super::query_plan::window_groups;
 use crate::config::QuestionMode;
@@ -45,6 +47,8 @@ pub(super) struct PollJob {
     /// Campaigns that the last poll did not answer. They are requested first, so that polls that are stopped by a limit
     /// reach all campaigns in turn.
     pub(super) unanswered: BTreeSet<Box<str>>,
+    /// Where the queries of windows continue, by index; the others begin again.
+    pub(super) resume_points: BTreeMap<usize, ResumePoint>,
     pub(super) mode: ModeState,
 }
 
@@ -104,6 +108,7 @@ struct Poll<'a> {
     windows: Vec<WindowJob>,
     /// Campaigns that are requested first.
     unanswered: BTreeSet<Box<str>>,
+    resume_points: BTreeMap<usize, ResumePoint>,
     results: BTreeMap<usize, PollResult>,
     /// First error after which all further requests would fail too.
     final_error: Option<ApiError>,
@@ -133,6 +138,7 @@ impl PollJob {
             results: self.windows.iter().map(empty).collect(),
             windows: self.windows,
             unanswered: self.unanswered,
+            resume_points: self.resume_points,
             final_error: None,
             unlisted_campaigns: BTreeSet::new(),
             invalid: InvalidParts::default(),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{Poll, is_final};
 use crate::graph::{ApiError, ErrorKind};
 use crate::model::{ObjectId, Row};
-use crate::plan::{MAX_IDS_PER_FILTER, ProbeHistory, Query, QueryKind, TargetNode};
+use crate::plan::{ProbeHistory, Query, QueryKind, TargetNode};
 use crate::scheduler::query_plan::WindowGroup;
 
 /// Parts of a query that may fail in a row before the others are not sent.
@@ -35,6 +35,8 @@ pub(super) struct GroupRows {
     pub(super) too_heavy: BTreeSet<Box<str>>,
     /// Ids of campaigns that were not answered.
     pub(super) unanswered: BTreeSet<Box<str>>,
+    /// Ids of campaigns that an earlier poll answered, so that they were not requested.
+    pub(super) answered: BTreeSet<Box<str>>,
     pub(super) fetched_at: Option<Timestamp>,
 }
 
@@ -65,22 +67,24 @@ struct PartialResult {
 }
 
 impl Poll<'_> {
-    /// Runs queries with fewer campaigns each, without smaller pages. A campaign with actions that cannot be retrieved
+    /// Runs queries with fewer campaigns each, without smaller pages, of all campaigns or only of `rest`. A campaign with actions that cannot be retrieved
     /// even in a separate query loses only its conversions.
     pub(super) async fn run_split(
         &mut self,
         queries: Vec<Query>,
         kind: QueryKind,
+        rest: Option<Vec<ObjectId>>,
         history: &mut ProbeHistory,
     ) -> Result<GroupRows, QueryFailure> {
         let Some(template) = queries.first().cloned() else {
             return Ok(GroupRows::default());
         };
-        let mut campaigns: Vec<ObjectId> = queries
-            .iter()
-            .flat_map(|query| query.campaigns.iter().cloned())
-            .collect();
-        if campaigns.is_empty() {
+        let is_whole = rest.is_none();
+        let mut campaigns = rest.unwrap_or_else(|| {
+            let queries = queries.iter();
+            queries.flat_map(|query| query.campaigns.clone()).collect()
+        });
+        if campaigns.is_empty() && is_whole {
             campaigns = self
                 .source
                 .campaigns(self.inventory.as_deref())
@@ -93,8 +97,10 @@ impl Poll<'_> {
             progress.rows.too_heavy.clone_from(too_heavy);
         }
         let size = self.splits.campaigns_per_query.unwrap_or(campaigns.len());
+        let ranges = template.ranges.len().max(1);
+        let max_size = self.source.ids_per_filter(&campaigns, kind, ranges);
         let mut parts: Vec<Vec<ObjectId>> = campaigns
-            .chunks(size.clamp(1, MAX_IDS_PER_FILTER))
+            .chunks(size.clamp(1, max_size))
             .map(<[ObjectId]>::to_vec)
             .collect();
         parts.sort_by_key(|part| self.has_answer_for(part));
@@ -114,7 +120,7 @@ impl Poll<'_> {
                 },
                 ..template.clone()
             };
-            let error = match self.run_query(&query, None, history).await {
+            let failure = match self.run_query(&query, None, history).await {
                 Ok(fetched) => {
                     progress.record_answer(fetched);
                     doubtful = 0;
@@ -124,8 +130,9 @@ impl Poll<'_> {
                     }
                     continue;
                 }
-                Err(error) => error,
+                Err(failure) => failure,
             };
+            let error = &failure.error;
             if part.len() > 1
                 && (error.kind == ErrorKind::TooLarge
                     || error.may_be_heavy() && doubtful < MAX_DOUBTFUL_SPLITS)
@@ -141,7 +148,7 @@ impl Poll<'_> {
                     progress.rows.too_heavy.insert(id.as_str().into());
                 }
                 was_too_large = false;
-            } else if !progress.record_failure(&part, error) {
+            } else if !progress.record_failure(&part, failure) {
                 parts.drain(..).for_each(|part| progress.add_unsent(&part));
             }
         }
@@ -167,10 +174,8 @@ impl Poll<'_> {
         while let Some(query) = queries.next() {
             match self.run_query(query, None, history).await {
                 Ok(fetched) => progress.record_answer(fetched),
-                Err(error) => {
-                    if self.is_probe || !progress.record_failure(&query.campaigns, error.clone()) {
-                        progress.error.get_or_insert(error);
-                        progress.add_unsent(&query.campaigns);
+                Err(failure) => {
+                    if !progress.record_failure(&query.campaigns, failure) || self.is_probe {
                         queries
                             .by_ref()
                             .for_each(|query| progress.add_unsent(&query.campaigns));
@@ -231,8 +236,16 @@ impl PartialResult {
     }
 
     /// Records a part that failed. Returns whether the other parts are sent too.
-    fn record_failure(&mut self, campaigns: &[ObjectId], error: ApiError) -> bool {
-        self.add_unsent(campaigns);
+    fn record_failure(&mut self, campaigns: &[ObjectId], failure: QueryFailure) -> bool {
+        let QueryFailure { error, part } = failure;
+        match part {
+            Some(mut part) => {
+                self.unanswered.append(&mut part.unanswered);
+                self.rows.extend(*part);
+                self.is_answered = true;
+            }
+            None => self.add_unsent(campaigns),
+        }
         self.failures += 1;
         let may_continue = !is_final(error.kind)
             && error.kind != ErrorKind::TooLarge

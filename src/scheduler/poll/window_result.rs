@@ -40,6 +40,7 @@ impl Poll<'_> {
                 too_heavy: fetched.too_heavy.clone(),
                 other_dates: other_dates.clone(),
                 unanswered: fetched.unanswered.clone(),
+                answered: fetched.answered.clone(),
                 error: None,
             };
             match kind {

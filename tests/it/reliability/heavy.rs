@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::scripted_server::{ScriptedResponse, ScriptedServer};
 
 /// Returns the value of a parameter.
-fn param(query: &str, name: &str) -> Option<String> {
+pub(super) fn param(query: &str, name: &str) -> Option<String> {
     let mut params = form_urlencoded::parse(query.as_bytes());
     params
         .find(|(other, _)| other == name)

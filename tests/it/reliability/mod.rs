@@ -20,6 +20,7 @@ mod pause_scopes;
 mod quota;
 mod reload;
 mod restart;
+mod resume;
 mod secrecy;
 mod soak;
 mod state_file;

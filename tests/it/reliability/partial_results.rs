@@ -19,19 +19,17 @@ businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]
 ";
 
 /// Changes the objects in a response.
-fn edit(response: ScriptedResponse, change: impl Fn(&mut Value)) -> ScriptedResponse {
+pub(super) fn edit(response: ScriptedResponse, change: impl Fn(&mut Value)) -> ScriptedResponse {
     let mut body: Value = serde_json::from_slice(&response.body).unwrap();
     let data = body.get_mut("data").and_then(Value::as_array_mut);
     data.into_iter().flatten().for_each(change);
     body.into()
 }
 
-#[tokio::test]
-async fn campaigns_of_failed_part_keep_their_values() {
-    let delivered = Arc::new(AtomicUsize::new(5));
-    let is_failing = Arc::new(AtomicBool::new(false));
-    let (number, fails) = (Arc::clone(&delivered), Arc::clone(&is_failing));
-    let server = ScriptedServer::start(move |path, query| {
+/// Starts an API with this value of `delivered`. While `is_failing`, the query with campaign 150 fails.
+async fn start(delivered: &Arc<AtomicUsize>, is_failing: &Arc<AtomicBool>) -> ScriptedServer {
+    let (number, fails) = (Arc::clone(delivered), Arc::clone(is_failing));
+    ScriptedServer::start(move |path, query| {
         if path.ends_with("/insights") {
             let ids = filtered_ids(query);
             // Also the attempts without ids, which would answer for all campaigns.
@@ -48,7 +46,40 @@ async fn campaigns_of_failed_part_keep_their_values() {
             campaign["is_message_campaign"] = json!(is_message);
         })
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn campaigns_without_any_answer_are_absent() {
+    let is_failing = Arc::new(AtomicBool::new(true));
+    let server = start(&Arc::new(AtomicUsize::new(5)), &is_failing).await;
+    let exporter = server.exporter(CONFIG).await;
+    let page = exporter
+        .page_when(|page| !page.all("delivered", &[]).is_empty())
+        .await;
+    page.assert("up", &[], "0");
+    for family in ["delivered", "spend", "conversions"] {
+        let shown = page.all(family, &[]);
+        let mut ids: Vec<&str> = shown
+            .iter()
+            .map(|sample| sample.label("campaign_id"))
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let expected = (0..100).chain(200..MESSAGE_CAMPAIGNS).map(id);
+        assert!(ids.iter().copied().eq(expected), "{family}: {ids:?}");
+    }
+    page.assert_absent("query_last_success_timestamp_seconds", &[]);
+    is_failing.store(false, Ordering::Relaxed);
+    let page = exporter.page_all_up().await;
+    assert_eq!(page.all("delivered", &[]).len(), MESSAGE_CAMPAIGNS);
+}
+
+#[tokio::test]
+async fn campaigns_of_failed_part_keep_their_values() {
+    let delivered = Arc::new(AtomicUsize::new(5));
+    let is_failing = Arc::new(AtomicBool::new(false));
+    let server = start(&delivered, &is_failing).await;
     let exporter = server.exporter(CONFIG).await;
     let value = |page: &crate::page::Page, number: usize| {
         page.value("delivered", &[("campaign_id", &id(number))])
@@ -70,9 +101,14 @@ async fn campaigns_of_failed_part_keep_their_values() {
     let failures = |page: &crate::page::Page| {
         page.value("exporter_poll_failures_total", &[("reason", "rejected")])
     };
-    let page = exporter.page_when(|page| failures(page) >= Some(3.0)).await;
+    let at_failure = page.value(success, &[("query", "delivery")]);
+    assert!(at_failure >= first_success);
+    let failed = failures(&page);
+    let page = exporter
+        .page_when(|page| failures(page) >= failed.map(|failed| failed + 3.0))
+        .await;
     let last_success = page.value(success, &[("query", "delivery")]);
-    assert!(last_success >= first_success);
+    assert_eq!(last_success, at_failure, "a part is not a success");
     let status = exporter.get("/api/status").await.text();
     assert!(
         status.contains("100 campaigns keep their previous values"),

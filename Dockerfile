@@ -16,9 +16,10 @@ ENV REVISION=$REVISION
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --profile dist --locked --bin marketing-messages-exporter \
-    && cp target/dist/marketing-messages-exporter /marketing-messages-exporter
+    && cp target/dist/marketing-messages-exporter /marketing-messages-exporter \
+    && mkdir /state
 
-# The final image contains only the CA certificates and the binary.
+# The final image contains only the CA certificates, the binary, and the folder of the state file.
 FROM scratch
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="marketing-messages-exporter" \
@@ -27,6 +28,8 @@ LABEL org.opencontainers.image.title="marketing-messages-exporter" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /marketing-messages-exporter /marketing-messages-exporter
+# A new named volume takes over its owner.
+COPY --from=build --chown=65532:65532 /state /var/lib/marketing-messages-exporter
 # Numeric, so that Kubernetes can verify `runAsNonRoot`.
 USER 65532:65532
 WORKDIR /etc/marketing-messages-exporter

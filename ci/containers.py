@@ -15,6 +15,9 @@ from pathlib import Path
 
 from processes import ROOT, require, run, run_check, step, target_dir
 
+# Folder that the image gives to its user.
+STATE_FOLDER = "/var/lib/marketing-messages-exporter"
+
 TOOLS_DIR = Path(os.environ.get("CI_TOOLS", target_dir() / "ci"))
 
 
@@ -28,6 +31,8 @@ def check():
             require(base == "scratch" or (":" in base and not base.endswith(":latest")), f"{base} is not pinned")
             note(base)
         require("\nUSER 65532:65532\n" in dockerfile, "the image should run as user 65532")
+        copied = re.findall(r"^COPY --from=build --chown=65532:65532 /state (\S+)$", dockerfile, re.M)
+        require(copied == [STATE_FOLDER], f"{STATE_FOLDER} should belong to user 65532")
     with tempfile.TemporaryDirectory(prefix="ci-") as folder:
         check_build(dockerfile, Path(folder))
     check_compose()
@@ -74,6 +79,11 @@ def check_compose():
         require({"exporter", "prometheus", "alertmanager", "grafana"} <= set(services), services)
         for service in services.values():
             note(service["image"])
+    with step("the state file of the exporter for real data is in a volume"):
+        text = (ROOT / "compose.yaml").read_text()
+        state = re.findall(r"--state\.file=([^\]\s]+)/state", text)
+        volumes = re.findall(r"- state:(\S+)", text)
+        require(state == volumes == [STATE_FOLDER], f"{state} and {volumes} should be {STATE_FOLDER}")
     with step("mounted files exist, and images are pinned"):
         for name, service in services.items():
             require(not service["image"].endswith(":latest"), f"{name} is not pinned")

@@ -15,7 +15,7 @@ use crate::app::{App, AppError, StateFile};
 use crate::cli::{AutoReloadInterval, CommonFlags};
 use crate::config::Config;
 use crate::http::{self, WebConfigFile};
-use crate::platform::file_reader::{ConfigFile, LoadedConfig};
+use crate::platform::file_reader::ConfigFile;
 use crate::platform::{ListenFds, ServiceManager, limited_read, proxy};
 use crate::state::{self, StoreError};
 

@@ -566,7 +566,7 @@ const ROW_LABELS: [&str; 11] = [
 
 fn parse_telemetry_path(path: &str) -> Result<String, String> {
     match path {
-        "/" | "/-/healthy" | "/-/ready" | "/-/reload" | "/api/status" => {
+        "/" | "/-/healthy" | "/-/ready" | "/-/reload" | "/-/poll" | "/api/status" => {
             Err("this path is used by another endpoint; choose another path".to_owned())
         }
         path if path.starts_with('/') && !path.contains(['?', '#', ' ']) => Ok(path.to_owned()),

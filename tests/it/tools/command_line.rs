@@ -60,6 +60,21 @@ fn help_lists_only_flags_with_an_effect() {
 }
 
 #[test]
+fn telemetry_path_of_another_endpoint_is_refused() {
+    for path in [
+        "/",
+        "/-/healthy",
+        "/-/ready",
+        "/-/reload",
+        "/-/poll",
+        "/api/status",
+    ] {
+        let text = error(&[&format!("--web.telemetry-path={path}")]);
+        assert!(text.contains("used by another endpoint"), "{path}: {text}");
+    }
+}
+
+#[test]
 fn mistyped_flag_has_suggestion() {
     for (arguments, expected) in [
         (&["--config=config.yaml"][..], "--config.file"),

@@ -44,6 +44,16 @@ pub(super) struct QueryDates {
     pub(super) rows_per_object: usize,
 }
 
+impl QueryDates {
+    /// Returns the number of ranges in the URL. Days of one range are not listed.
+    fn ranges(&self) -> usize {
+        match self.increment {
+            TimeIncrement::Daily => 1,
+            TimeIncrement::Whole => self.rows_per_object,
+        }
+    }
+}
+
 impl Source {
     /// Returns the queries of one kind for one window, with the fewest requests if every campaign of
     /// the inventory has a row.
@@ -161,7 +171,7 @@ impl Source {
         if self.level == Level::Account {
             // The delivery fields exist only for message campaigns. The actions of an unfiltered ad
             // account would include those of its ordinary campaigns.
-            let max_ids = self.ids_per_url(&campaigns, kind, query_dates.rows_per_object);
+            let max_ids = self.ids_per_url(&campaigns, kind, query_dates.ranges());
             return if campaigns.len() <= max_ids {
                 Some(vec![query(account, level, &campaigns)])
             } else if kind == QueryKind::Delivery {
@@ -178,7 +188,7 @@ impl Source {
             vec![query(account, level, &[])]
         } else {
             campaigns
-                .chunks(self.ids_per_filter(&campaigns, kind, query_dates.rows_per_object))
+                .chunks(self.ids_per_filter(&campaigns, kind, query_dates.ranges()))
                 .map(|ids| query(account.clone(), level, ids))
                 .collect()
         })

@@ -89,6 +89,22 @@ async fn archived_campaign_has_its_days() {
 }
 
 #[tokio::test]
+async fn days_do_not_reduce_the_campaigns_of_a_request() {
+    const NINETY_DAYS: [&str; 2] = ["--since=2026-08-25", "--until=2026-11-22"];
+    let api = Api::demo().await;
+    // Conversions of whole ad accounts need all campaigns in one request.
+    let head = "insights: { level: account }";
+    let fixture = BackfillFixture::new(&api, head, THREE_ZONES);
+    let history = fixture.complete_history(&NINETY_DAYS).await;
+    assert!(history.count("conversions") > 0);
+    let before = api.calls("/insights");
+    let fixture = BackfillFixture::new(&api, "", THREE_ZONES);
+    fixture.complete_history(&NINETY_DAYS).await;
+    // Four ad accounts, and two queries of each.
+    assert_eq!(api.calls("/insights") - before, 8);
+}
+
+#[tokio::test]
 async fn series_equal_those_of_metrics_page() {
     let api = Api::demo().await;
     let head = "windows: [{ name: day, date_preset: today }]

@@ -163,19 +163,21 @@ impl UncheckedConfig {
             let previous = last_good.iter().find(|last| last.name == current.name);
             let versions = [Some(current), previous].into_iter().flatten();
             for (version_idx, document) in versions.enumerate() {
-                // A bad version must not reserve names.
-                let mut document_names = names.clone();
-                match check_document(document, &context, &mut document_names) {
+                match check_document(document, &context, &mut names) {
                     Ok((mut businesses, warnings)) => {
-                        names = document_names;
                         config.businesses.append(&mut businesses);
                         config.warnings.append(warnings);
                         good.push(document.clone());
                         break;
                     }
-                    // Only errors of the current version are reported.
-                    Err(document_errors) if version_idx == 0 => refused.append(document_errors),
-                    Err(_) => {}
+                    Err(document_errors) => {
+                        // A bad version must not reserve names.
+                        names.retain(|_, (name, _)| *name != document.name);
+                        // Only errors of the current version are reported.
+                        if version_idx == 0 {
+                            refused.append(document_errors);
+                        }
+                    }
                 }
             }
         }

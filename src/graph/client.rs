@@ -2,6 +2,8 @@
 //!
 //! Redirects are not followed. Secrets that a response repeats are removed from it.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -113,7 +115,8 @@ impl ApiRequest<'_> {
     /// Name of the parameter of `debug_token` that contains an access token.
     pub(super) const INPUT_TOKEN: &'static str = "input_token";
 
-    /// Returns all secrets of the request, with what replaces each of them.
+    /// Returns all secrets of the request, with what replaces each of them. A secret that contains another one comes
+    /// first.
     fn secrets(&self, credentials: &Credentials) -> Vec<(String, &'static str)> {
         let mut secrets = credentials.secrets();
         for (name, token) in self.params {
@@ -123,32 +126,20 @@ impl ApiRequest<'_> {
         }
         let passwords = PROXY_PASSWORDS.iter();
         secrets.extend(passwords.map(|password| (password.clone(), "[secret]")));
+        secrets.sort_by_key(|(secret, _)| Reverse(secret.len()));
         secrets
     }
 
     /// Returns an error message with all secrets of the request replaced.
     pub(super) fn redact(&self, credentials: &Credentials, text: &str) -> String {
-        let secrets = self.secrets(credentials);
-        secrets
-            .iter()
-            .fold(text.to_owned(), |text, (secret, label)| {
-                text.replace(secret, label)
-            })
+        replace_secrets(text, &self.secrets(credentials)).unwrap_or_else(|| text.to_owned())
     }
 
     /// Returns bytes of a response with the long secrets of the request replaced, `None` if there are none.
     fn redact_values(&self, credentials: &Credentials, bytes: &[u8]) -> Option<String> {
-        let text = String::from_utf8_lossy(bytes);
         let mut secrets = self.secrets(credentials);
-        secrets.retain(|(secret, _)| {
-            secret.len() >= MIN_REDACTED_BYTES && text.contains(secret.as_str())
-        });
-        let (first, others) = secrets.split_first()?;
-        let redacted = text.replace(&first.0, first.1);
-        let redacted = others.iter().fold(redacted, |text, (secret, label)| {
-            text.replace(secret, label)
-        });
-        Some(redacted)
+        secrets.retain(|(secret, _)| secret.len() >= MIN_REDACTED_BYTES);
+        replace_secrets(&String::from_utf8_lossy(bytes), &secrets)
     }
 
     /// Replaces the long secrets of the request in the values of headers.
@@ -160,6 +151,52 @@ impl ApiRequest<'_> {
             }
         }
     }
+}
+
+/// Returns a text with all secrets replaced; `None` if it has none.
+///
+/// The text can be JSON, in which any character can be escaped.
+fn replace_secrets(text: &str, secrets: &[(String, &str)]) -> Option<String> {
+    let text = without_ascii_escapes(text);
+    let is_found = |(secret, _): &&(String, &str)| text.contains(secret.as_str());
+    let mut found = secrets.iter().filter(is_found);
+    let (secret, label) = found.next()?;
+    let redacted = text.replace(secret, label);
+    Some(found.fold(redacted, |text, (secret, label)| {
+        text.replace(secret, label)
+    }))
+}
+
+/// Returns JSON with the same content in which printable ASCII characters are not escaped (`\u0041`, `\/`), except
+/// for quotation marks and backslashes.
+fn without_ascii_escapes(text: &str) -> Cow<'_, str> {
+    if !text.contains("\\u00") && !text.contains("\\/") {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let code = escape.strip_prefix('u').and_then(|code| code.get(..4));
+        let code = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+        let char = code.map(char::from);
+        rest = match char.filter(|char| char.is_ascii_graphic() && !matches!(char, '"' | '\\')) {
+            Some(char) => {
+                plain.push(char);
+                &escape[5..]
+            }
+            None if escape.starts_with('/') => escape,
+            None => {
+                plain.push('\\');
+                // The next character belongs to the escape: it can be a backslash.
+                let mut chars = escape.chars();
+                plain.extend(chars.next());
+                chars.as_str()
+            }
+        };
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
 }
 
 /// Response, or the error that replaced it.
@@ -369,6 +406,50 @@ mod tests {
             redact(&format!("EAAB {proof}")).as_deref(),
             Some("EAAB [proof]")
         );
+    }
+
+    #[test]
+    fn escaped_secret_is_removed() {
+        let token = "EAABthe/tokenOfTheBusiness";
+        let credentials = Credentials {
+            token: Secret::new(token).unwrap(),
+            app_secret: None,
+        };
+        let longer = format!("{token}AndMore");
+        let request = ApiRequest {
+            path: "debug_token",
+            params: &[(ApiRequest::INPUT_TOKEN, longer.clone())],
+        };
+        let all_escaped: String = token.bytes().map(|b| format!("\\u{b:04X}")).collect();
+        for form in [
+            all_escaped,
+            token.replace('/', "\\/"),
+            token.replace('k', "\\u006b"),
+            token.to_owned(),
+            longer,
+        ] {
+            let json = format!(r#"{{"a":"\u00e4\"\\{form}\u0022\n\\\\u0041"}}"#);
+            let expected = r#"{"a":"\u00e4\"\\[secret]\u0022\n\\\\u0041"}"#;
+            assert_eq!(request.redact(&credentials, &json), expected);
+            let redacted = request.redact_values(&credentials, json.as_bytes());
+            assert_eq!(redacted.as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn text_without_secret_is_not_changed() {
+        let credentials = Credentials {
+            token: Secret::new("EAABtheTokenOfTheBusiness").unwrap(),
+            app_secret: None,
+        };
+        let request = ApiRequest {
+            path: "me",
+            params: &[],
+        };
+        for text in [r"a\/b\u0041", r"\", r"\u00", r"\u00ä", r"\u+041", "\\ä\\/"] {
+            assert_eq!(request.redact(&credentials, text), text);
+            assert_eq!(request.redact_values(&credentials, text.as_bytes()), None);
+        }
     }
 
     #[test]

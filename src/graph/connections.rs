@@ -11,6 +11,7 @@ use reqwest::redirect;
 use tokio::time::timeout;
 
 use super::client::SetupError;
+use crate::platform::limited_read;
 
 /// Time between two pings of an HTTP/2 connection, also while it is idle.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -20,6 +21,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Limit for reading the CA file and creating a pool.
 const REPLACE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Maximum size of the CA file in bytes; that of a system has about 250 kB.
+const MAX_CA_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Replaceable connection pool.
 #[derive(Debug)]
@@ -147,7 +151,15 @@ impl ConnectionSettings {
         let Some(path) = &self.ca_file else {
             return Ok(Vec::new());
         };
-        std::fs::read(path).map_err(|source| SetupError::CaFile {
+        // One byte more shows that the file is too large.
+        let read = limited_read::read_file(path, MAX_CA_BYTES + 1).and_then(|bytes| {
+            if bytes.len() as u64 > MAX_CA_BYTES {
+                let text = format!("expected at most {MAX_CA_BYTES} bytes, found more");
+                return Err(std::io::Error::other(text));
+            }
+            Ok(bytes)
+        });
+        read.map_err(|source| SetupError::CaFile {
             path: path.display().to_string(),
             source,
         })
@@ -193,7 +205,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{ConnectionSettings, Connections};
+    use super::{ConnectionSettings, Connections, MAX_CA_BYTES};
 
     fn certificate() -> String {
         let names = vec!["localhost".to_owned()];
@@ -222,7 +234,9 @@ mod tests {
         std::fs::write(&path, certificate()).unwrap();
         connections.reread_ca().await;
         assert_eq!(generation(), 1);
-        for unusable in [Some("no certificate"), None] {
+        let line_feeds = usize::try_from(MAX_CA_BYTES).unwrap();
+        let too_large = certificate() + &"\n".repeat(line_feeds);
+        for unusable in [Some("no certificate"), Some(&*too_large), None] {
             match unusable {
                 Some(text) => std::fs::write(&path, text).unwrap(),
                 None => std::fs::remove_file(&path).unwrap(),

@@ -369,11 +369,23 @@ fn method_refusal(method: &Method, allowed: &'static str) -> Option<HttpResponse
     Some(response)
 }
 
-/// Whether a browser sent the request for a page of another web site (Fetch Metadata).
+/// Whether a browser sent the request for a page of another web site.
+///
+/// Browsers send `Sec-Fetch-Site` only to servers with TLS and to `localhost`, but `Origin` with every POST.
 fn is_cross_site(headers: &HeaderMap) -> bool {
-    headers
-        .get("sec-fetch-site")
-        .is_some_and(|site| site == "cross-site")
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "cross-site";
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return false;
+    };
+    // The origin has a scheme and, as `Host`, no default port. An unknown one is `null`.
+    let origin = origin.to_str().unwrap_or_default();
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    authority.is_none() || authority != host
 }
 
 /// Returns the metrics page as plain text, decompressed while it is sent. Only people request it,
@@ -393,4 +405,40 @@ fn uncompressed_body(
         });
     }
     body
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+
+    use super::is_cross_site;
+
+    #[test]
+    fn request_for_page_of_another_site_is_recognized() {
+        const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+        for (site, origin, expected) in [
+            // Programs such as curl send neither.
+            (None, None, false),
+            (None, Some("http://exporter:10919"), false),
+            (None, Some("https://exporter:10919"), false),
+            (None, Some("http://evil.example"), true),
+            (None, Some("http://exporter"), true),
+            (None, Some("null"), true),
+            (None, Some(""), true),
+            (Some("cross-site"), None, true),
+            (Some("cross-site"), Some("http://exporter:10919"), true),
+            // A reverse proxy can change `Host`.
+            (Some("same-origin"), Some("https://proxy.example"), false),
+            (Some("none"), None, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("exporter:10919"));
+            for (name, value) in [(SITE, site), (ORIGIN, origin)] {
+                if let Some(value) = value {
+                    headers.insert(name, HeaderValue::from_static(value));
+                }
+            }
+            assert_eq!(is_cross_site(&headers), expected, "{site:?} {origin:?}");
+        }
+    }
 }

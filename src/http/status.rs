@@ -14,7 +14,7 @@ use super::web::scope::BusinessScope;
 use crate::config::MAX_QUOTA_SHARE;
 use crate::model::{PollError, TOKEN_EXPIRY_WARNING};
 use crate::plan::{QueryMode, Shard, SourceKind};
-use crate::snapshot::{BusinessHealth, QuotaKey, Snapshot, SourceState, WindowState};
+use crate::snapshot::{BusinessHealth, QuotaKey, QuotaReport, Snapshot, SourceState, WindowState};
 
 /// Version of the JSON. Raised when a key is removed or changes its meaning, not for new keys.
 const SCHEMA_VERSION: u32 = 1;
@@ -262,7 +262,11 @@ impl<'a> BusinessStatus<'a> {
             .collect();
         let windows = || sources.iter().flat_map(|source| &source.windows);
         let state = windows().map(|window| window.state).min();
-        let max_ratio = health.quotas.values().copied().fold(0.0, f64::max);
+        let max_ratio = health
+            .quotas
+            .values()
+            .map(|quota| quota.ratio)
+            .fold(0.0, f64::max);
         let is_paused = |source: &SourceStatus<'_>| source.paused_until_timestamp_seconds.is_some();
         let expiries = [health.token_expires, health.data_access_expires];
         let remaining = expiries
@@ -318,12 +322,12 @@ impl<'a> BusinessStatus<'a> {
 }
 
 impl QuotaStatus {
-    fn of((key, ratio): (QuotaKey, f64)) -> Self {
+    fn of((key, report): (QuotaKey, QuotaReport)) -> Self {
         Self {
             account_id: Some(key.account_id).filter(|id| !id.is_empty()),
             limit: key.limit,
             quantity: key.quantity,
-            ratio,
+            ratio: report.ratio,
         }
     }
 }

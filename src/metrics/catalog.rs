@@ -571,7 +571,7 @@ pub mod self_metric_families {
         "marketing_messages_exporter_api_request_errors_total",
         Counter,
         &["business", "endpoint", "reason", "code", "subcode"],
-        "Failed requests to the Graph API; code and subcode are those of the API, empty if it returned none",
+        "Failed requests to the Graph API; code and subcode are those of the API, empty if it returned none; code is other beyond 200 pairs of codes per business",
     );
     /// Share of failed API requests.
     pub const API_RECENT_ERRORS: SelfMetricFamily = self_metric(
@@ -592,7 +592,7 @@ pub mod self_metric_families {
         "marketing_messages_exporter_api_usage_ratio",
         Gauge,
         &["business", "account_id", "limit", "quantity"],
-        "Fraction of a quota in use as last reported by the API, where 1 is the whole quota",
+        "Fraction of a quota in use as last reported by the API, where 1 is the whole quota; absent one hour after the last report",
     );
     /// API access tier.
     pub const API_ACCESS_TIER: SelfMetricFamily = self_metric(

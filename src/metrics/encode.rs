@@ -85,7 +85,7 @@ mod tests {
 
     use crate::metrics::SelfMetrics;
     use crate::plan::Shard;
-    use crate::snapshot::{HealthTracker, QuotaKey};
+    use crate::snapshot::{HealthTracker, QuotaKey, QuotaReport};
 
     #[test]
     fn filtered_page_contains_only_visible_businesses() {
@@ -101,7 +101,11 @@ mod tests {
                     limit: "ads_insights".into(),
                     quantity: "call_count".into(),
                 };
-                health.quotas.insert(key, 1.25);
+                let report = QuotaReport {
+                    ratio: 1.25,
+                    reported_at: expires,
+                };
+                health.set_quota(key, report);
                 health.token_valid = Some(business == "acme");
                 health.token_expires = Some(expires);
                 health.credentials_loaded = Some(true);

@@ -20,9 +20,9 @@ pub(super) const HEALTH_FAMILIES: [(SelfMetricFamily, HealthSampler); 7] = [
     (self_metric_families::API_USAGE, |health| {
         let quotas = health.quotas.iter();
         quotas
-            .map(|(key, ratio)| {
+            .map(|(key, report)| {
                 let labels = vec![&*key.account_id, &*key.limit, &*key.quantity];
-                (labels, *ratio)
+                (labels, report.ratio)
             })
             .collect()
     }),

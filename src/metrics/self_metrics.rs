@@ -4,7 +4,7 @@
 //! after changes, because there can be thousands of businesses. Metrics per source (poll durations, due
 //! times, pauses) are part of the campaign page, see `catalog`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,6 +31,13 @@ const DURATION_BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 3
 
 /// Time for which a warning about the API version is exported.
 const VERSION_WARNING_DURATION: SignedDuration = SignedDuration::from_hours(24);
+
+/// Maximum number of pairs of code and subcode per business that are distinguished. Meta documents about a hundred;
+/// an invalid response must not add series without limit.
+const MAX_ERROR_CODES: usize = 200;
+
+/// Value of the label `code` beyond [`MAX_ERROR_CODES`].
+const OTHER_CODES: &str = "other";
 
 /// Observation of one API request.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +69,8 @@ pub struct SelfMetrics {
     polls_skipped: IntCounterVec,
     api_requests: IntCounterVec,
     api_request_errors: IntCounterVec,
+    /// Pairs of code and subcode in `api_request_errors`, by business.
+    error_codes: Mutex<HashMap<Box<str>, HashSet<[Option<i64>; 2]>>>,
     api_recent_errors: RecentErrors,
     api_request_duration: Histogram,
     api_version: IntGaugeVec,
@@ -150,6 +159,7 @@ impl SelfMetrics {
             polls_skipped: counters(self_metric_families::POLLS_SKIPPED)?,
             api_requests: counters(self_metric_families::API_REQUESTS)?,
             api_request_errors: counters(self_metric_families::API_REQUEST_ERRORS)?,
+            error_codes: Mutex::default(),
             api_recent_errors: registered(
                 registry(self_metric_families::API_RECENT_ERRORS),
                 RecentErrors::new(GaugeVec::new(
@@ -278,6 +288,12 @@ impl SelfMetrics {
         remove_series(&self.polls_skipped, &labels);
         remove_series(&self.api_requests, &labels);
         remove_series(&self.api_request_errors, &labels);
+        let mut error_codes = self
+            .error_codes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        error_codes.remove(business);
+        drop(error_codes);
         self.api_recent_errors.remove_business(business);
         remove_series(&self.invalid_values, &labels);
         remove_series(&self.invalid_rows, &labels);
@@ -325,8 +341,7 @@ impl SelfMetrics {
         self.api_recent_errors
             .record(call.business, &scope, call.error.is_some());
         if let Some(error) = call.error {
-            let [code, subcode] = [error.code, error.subcode]
-                .map(|code| code.map(|code| code.to_string()).unwrap_or_default());
+            let [code, subcode] = self.error_code_labels(call.business, error);
             let labels = [
                 call.business,
                 call.endpoint,
@@ -337,6 +352,23 @@ impl SelfMetrics {
             self.api_request_errors.with_label_values(&labels).inc();
         }
         self.bump_version();
+    }
+
+    /// Returns the values of the labels `code` and `subcode`.
+    fn error_code_labels(&self, business: &str, error: &PollError) -> [String; 2] {
+        let codes = [error.code, error.subcode];
+        let mut error_codes = self
+            .error_codes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = error_codes.entry(business.into()).or_default();
+        if !known.contains(&codes) {
+            if known.len() >= MAX_ERROR_CODES {
+                return [OTHER_CODES.to_owned(), String::new()];
+            }
+            known.insert(codes);
+        }
+        codes.map(|code| code.map(|code| code.to_string()).unwrap_or_default())
     }
 
     /// Sets the API version of the config and that of the last response. Returns whether one of them
@@ -522,7 +554,8 @@ mod tests {
 
     use jiff::SignedDuration;
 
-    use super::SelfMetrics;
+    use super::{CallSample, MAX_ERROR_CODES, SelfMetrics};
+    use crate::model::{ErrorReason, PollError};
     use crate::plan::Shard;
 
     #[test]
@@ -538,6 +571,45 @@ mod tests {
         assert!(has_warning());
         self_metrics.expire_version_warning(warned + SignedDuration::from_hours(24));
         assert!(!has_warning());
+    }
+
+    #[test]
+    fn number_of_error_codes_is_limited_per_business() {
+        let self_metrics = SelfMetrics::new("1", "r", "1", Shard::ALL, Arc::default()).unwrap();
+        let record = |business: &str, code: i64| {
+            let error = PollError {
+                code: Some(code),
+                ..PollError::new(ErrorReason::Rejected, "no")
+            };
+            self_metrics.record_call(CallSample {
+                business,
+                app: None,
+                endpoint: "insights",
+                duration: std::time::Duration::ZERO,
+                error: Some(&error),
+            });
+        };
+        let series = |labels: &str| {
+            let page = self_metrics.encode_businesses();
+            let lines = page
+                .lines()
+                .filter(|line| line.contains("request_errors_total{"));
+            lines.filter(|line| line.contains(labels)).count()
+        };
+        let codes = i64::try_from(MAX_ERROR_CODES).unwrap();
+        for code in 0..codes + 10 {
+            record("acme", code);
+        }
+        record("acme", 0);
+        record("other", codes);
+        assert_eq!(series("business=\"acme\""), MAX_ERROR_CODES + 1);
+        assert_eq!(series("business=\"acme\",code=\"other\""), 1);
+        let page = self_metrics.encode_businesses();
+        let other = format!("business=\"other\",code=\"{codes}\"");
+        assert!(page.contains(&other), "{page}");
+        self_metrics.remove_business("acme");
+        record("acme", codes);
+        assert_eq!(series("business=\"acme\""), 1);
     }
 
     #[test]

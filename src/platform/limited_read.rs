@@ -1,26 +1,72 @@
 //! Reads files with a limit of time: a network file system can block a read forever.
 //!
-//! Each read has a separate thread, because a blocked system call cannot be cancelled. A file with a
-//! pending read is not read again until that has returned, so that a file that hangs costs one
-//! thread.
+//! Each read has a separate thread, because a blocked system call cannot be cancelled. A file with
+//! pending reads is read again only after a growing delay, by few threads: the path can name another file
+//! by then, but each attempt can block another thread forever.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Maximum duration of a read.
 pub const FILE_READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Files of which a read has exceeded the limit and not returned.
-static HANGING_FILES: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
+/// Delay before a file of which one read is pending is read again; doubles with each further one.
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(30);
 
-fn hanging_files() -> MutexGuard<'static, HashSet<PathBuf>> {
+/// Maximum number of pending reads of a file.
+const MAX_PENDING_READS: u32 = 8;
+
+/// Files of which reads have exceeded the limit and not returned.
+static HANGING_FILES: LazyLock<Mutex<HashMap<PathBuf, PendingReads>>> =
+    LazyLock::new(Mutex::default);
+
+fn hanging_files() -> MutexGuard<'static, HashMap<PathBuf, PendingReads>> {
     HANGING_FILES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads of a file that have exceeded the limit and not returned.
+#[derive(Debug)]
+struct PendingReads {
+    /// Number of reads, each of which blocks a thread.
+    count: u32,
+    /// Earliest time of another read.
+    retry_at: Instant,
+}
+
+impl PendingReads {
+    /// Records a read that has exceeded the limit.
+    fn add(&mut self, now: Instant) {
+        let delay = FIRST_RETRY_DELAY * 2_u32.saturating_pow(self.count);
+        self.count += 1;
+        self.retry_at = now + delay;
+    }
+
+    /// Returns whether the file may be read now. Concurrent reads then have to wait.
+    fn try_retry(&mut self, now: Instant) -> bool {
+        let is_due = self.count < MAX_PENDING_READS && now >= self.retry_at;
+        if is_due {
+            self.retry_at = now + FIRST_RETRY_DELAY;
+        }
+        is_due
+    }
+}
+
+/// Records the end of a read after the limit: the file system responds again.
+fn remove_pending(path: &Path) {
+    let mut files = hanging_files();
+    if let Some(pending) = files.get_mut(path) {
+        pending.count = pending.count.saturating_sub(1);
+        pending.retry_at = Instant::now();
+        if pending.count == 0 {
+            files.remove(path);
+        }
+    }
 }
 
 /// Reads at most `max_bytes` of a file. Blocks for at most [`FILE_READ_TIMEOUT`].
@@ -28,7 +74,11 @@ fn hanging_files() -> MutexGuard<'static, HashSet<PathBuf>> {
 /// # Errors
 /// Returns `TimedOut` if the file system does not respond, or the error of the operating system.
 pub fn read_file(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
-    if hanging_files().contains(path) {
+    let is_hanging = match hanging_files().get_mut(path) {
+        Some(pending) => !pending.try_retry(Instant::now()),
+        None => false,
+    };
+    if is_hanging {
         return Err(timed_out());
     }
     let (sender, receiver) = sync_channel(1);
@@ -42,18 +92,31 @@ pub fn read_file(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
                 .map(|_| bytes);
             // Fails if the caller has given up; then the file can be read again.
             if sender.send(read).is_err() {
-                hanging_files().remove(&owned_path);
+                remove_pending(&owned_path);
             }
         })?;
     match receiver.recv_timeout(FILE_READ_TIMEOUT) {
-        Ok(read) => read,
+        Ok(read) => {
+            // The path can name another file than that of the pending reads.
+            if let Some(pending) = hanging_files().get_mut(path) {
+                pending.retry_at = Instant::now();
+            }
+            read
+        }
         Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("reading the file panicked")),
         Err(RecvTimeoutError::Timeout) => {
-            hanging_files().insert(path.to_owned());
+            let now = Instant::now();
+            hanging_files()
+                .entry(path.to_owned())
+                .or_insert(PendingReads {
+                    count: 0,
+                    retry_at: now,
+                })
+                .add(now);
             // The read may have ended between the timeout and the insertion.
             match receiver.try_recv() {
                 Ok(read) => {
-                    hanging_files().remove(path);
+                    remove_pending(path);
                     read
                 }
                 Err(_) => Err(timed_out()),
@@ -149,8 +212,9 @@ mod tests {
     use std::fs;
     use std::io::{ErrorKind, Write};
     use std::process::Command;
+    use std::time::{Duration, Instant};
 
-    use super::{describe_access, read_file};
+    use super::{FIRST_RETRY_DELAY, MAX_PENDING_READS, PendingReads, describe_access, read_file};
 
     #[test]
     fn denied_file_is_described_with_owner_mode_and_user() {
@@ -191,11 +255,52 @@ mod tests {
             .unwrap()
             .write_all(b"x")
             .unwrap();
-        while super::hanging_files().contains(&path) {
+        while super::hanging_files().contains_key(&path) {
             std::thread::yield_now();
         }
         fs::remove_file(&path).unwrap();
         fs::write(&path, "content").unwrap();
         assert_eq!(read_file(&path, 4).unwrap(), b"cont");
+    }
+
+    #[test]
+    fn pending_reads_are_few_and_retried_after_growing_delays() {
+        let start = Instant::now();
+        let mut pending = PendingReads {
+            count: 0,
+            retry_at: start,
+        };
+        let mut now = start;
+        for attempt in 0..MAX_PENDING_READS {
+            assert!(pending.try_retry(now), "{attempt}");
+            assert!(!pending.try_retry(now), "one read at a time");
+            pending.add(now);
+            let delay = FIRST_RETRY_DELAY * 2_u32.pow(attempt);
+            assert!(!pending.try_retry(now + delay - Duration::from_secs(1)));
+            now += delay;
+        }
+        assert!(!pending.try_retry(now), "the number of threads is limited");
+    }
+
+    #[test]
+    fn path_that_names_another_file_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        assert!(
+            Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(read_file(&path, 10).is_err());
+        // No writer can open the pipe any more.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "content").unwrap();
+        assert!(read_file(&path, 10).is_err(), "the delay is not over");
+        super::hanging_files().get_mut(&path).unwrap().retry_at = Instant::now();
+        for _ in 0..2 {
+            assert_eq!(read_file(&path, 10).unwrap(), b"content");
+        }
     }
 }

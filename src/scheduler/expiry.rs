@@ -172,6 +172,7 @@ impl Scheduler {
         let (now, uptime) = clock::now_and_uptime();
         self.follow_clock(now, uptime);
         self.deps.self_metrics.expire_version_warning(now);
+        self.deps.health.expire_quotas(now);
         if self.expiry_watch.next_expiry.is_none_or(|at| at > now) {
             return;
         }

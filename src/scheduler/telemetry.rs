@@ -10,7 +10,8 @@ use crate::metrics::{self, SelfMetrics};
 use crate::model::{AccountId, Inventory, LimitScope, ObjectId, PollError};
 use crate::platform::clock;
 use crate::snapshot::{
-    HealthTracker, PollResult, QuotaKey, Snapshot, SourceState, WithheldReason, withheld_rows,
+    HealthTracker, PollResult, QuotaKey, QuotaReport, Snapshot, SourceState, WithheldReason,
+    withheld_rows,
 };
 
 /// Counts a call and records the API version that its response reports.
@@ -48,6 +49,7 @@ pub(super) fn record_call(
 /// Updates the health of a business with what a call reports: quota usage, access tier and token validity.
 pub(super) fn update_health(tracker: &HealthTracker, scope: &RequestScope, call: &CallRecord<'_>) {
     let account = scope.account.as_ref().map_or("", AccountId::digits);
+    let reported_at = clock::now();
     tracker.update(&scope.business, |health| {
         for usage in &call.headers.usage {
             let account_id = match (&usage.account_id, LimitScope::from_name(&usage.limit)) {
@@ -60,7 +62,8 @@ pub(super) fn update_health(tracker: &HealthTracker, scope: &RequestScope, call:
                 limit: usage.limit.as_str().into(),
                 quantity: usage.quantity.as_str().into(),
             };
-            health.quotas.insert(key, usage.ratio);
+            let ratio = usage.ratio;
+            health.set_quota(key, QuotaReport { ratio, reported_at });
         }
         if let Some(tier) = &call.headers.tier {
             health

@@ -7,9 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::plan::QueryMode;
+
+/// Age from which a quota that is not reported again is unknown: the API omits the headers while usage is low.
+const QUOTA_TTL: SignedDuration = SignedDuration::from_hours(1);
+
+/// Maximum number of quotas of a business; further ones are ignored. A header has up to 32 objects, each with a few
+/// limits, and an invalid response must not occupy memory without limit.
+const MAX_QUOTAS: usize = 5_000;
 
 /// Health of one business.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,12 +29,30 @@ pub struct BusinessHealth {
     pub token_expires: Option<Timestamp>,
     /// Time at which the token can no longer read data; `None` if it always can, or if the time is unknown.
     pub data_access_expires: Option<Timestamp>,
-    /// Fraction in use of each quota; 1 is the whole quota, and more is possible.
-    pub quotas: BTreeMap<QuotaKey, f64>,
+    /// Last report of each quota.
+    pub quotas: BTreeMap<QuotaKey, QuotaReport>,
     /// Access tiers by id of the ad account; the id is empty for the tier of the app.
     pub access_tiers: BTreeMap<Box<str>, Box<str>>,
     /// Modes of the queries by id of the ad account.
     pub query_modes: BTreeMap<Box<str>, QueryMode>,
+}
+
+/// Reported usage of a quota.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QuotaReport {
+    /// Fraction in use; 1 is the whole quota, and more is possible.
+    pub ratio: f64,
+    /// Time of the report.
+    pub reported_at: Timestamp,
+}
+
+impl BusinessHealth {
+    /// Records the usage of a quota.
+    pub fn set_quota(&mut self, key: QuotaKey, report: QuotaReport) {
+        if self.quotas.len() < MAX_QUOTAS || self.quotas.contains_key(&key) {
+            self.quotas.insert(key, report);
+        }
+    }
 }
 
 /// Name of a quota of a business.
@@ -67,6 +92,23 @@ impl HealthTracker {
         let mut businesses = self.lock();
         businesses.remove(business);
         self.bump_version(businesses);
+    }
+
+    /// Removes the quotas that were reported an hour ago or earlier.
+    pub fn expire_quotas(&self, now: Timestamp) {
+        let mut businesses = self.lock();
+        let mut is_changed = false;
+        for health in businesses.values_mut() {
+            let quotas = health.quotas.len();
+            // The age is compared without its sign, because the clock can be set back.
+            health
+                .quotas
+                .retain(|_, report| now.duration_since(report.reported_at).abs() < QUOTA_TTL);
+            is_changed |= health.quotas.len() < quotas;
+        }
+        if is_changed {
+            self.bump_version(businesses);
+        }
     }
 
     /// Removes quotas, access tier and query mode of an ad account of a business.
@@ -118,8 +160,15 @@ impl HealthTracker {
 
 #[cfg(test)]
 mod tests {
-    use super::{HealthTracker, QuotaKey};
+    use super::{
+        BusinessHealth, HealthTracker, MAX_QUOTAS, QUOTA_TTL, QuotaKey, QuotaReport, Timestamp,
+    };
     use crate::plan::QueryMode;
+
+    const REPORT: QuotaReport = QuotaReport {
+        ratio: 0.5,
+        reported_at: Timestamp::UNIX_EPOCH,
+    };
 
     fn key(account_id: &str) -> QuotaKey {
         QuotaKey {
@@ -135,7 +184,7 @@ mod tests {
             tracker.update(business, |health| {
                 health.token_valid = Some(true);
                 for account in ["7", "8"] {
-                    health.quotas.insert(key(account), 0.5);
+                    health.set_quota(key(account), REPORT);
                     health
                         .access_tiers
                         .insert(account.into(), "standard".into());
@@ -153,6 +202,51 @@ mod tests {
         assert_eq!(names, ["acme"]);
         assert_eq!(report["acme"].token_valid, Some(true));
         assert_eq!(report["acme"].quotas.len(), 2);
+    }
+
+    #[test]
+    fn quota_that_is_not_repeated_expires() {
+        let tracker = tracker();
+        let later = REPORT.reported_at + QUOTA_TTL / 2;
+        tracker.update("acme", |health| {
+            let reported_at = later;
+            health.set_quota(
+                key("8"),
+                QuotaReport {
+                    reported_at,
+                    ..REPORT
+                },
+            );
+        });
+        let version = tracker.version();
+        tracker.expire_quotas(later);
+        assert_eq!(tracker.version(), version, "nothing should expire yet");
+        tracker.expire_quotas(REPORT.reported_at + QUOTA_TTL);
+        assert_ne!(tracker.version(), version);
+        let report = tracker.report(|_| true);
+        assert_eq!(
+            report["acme"].quotas.keys().collect::<Vec<_>>(),
+            [&key("8")]
+        );
+        assert!(report["other"].quotas.is_empty());
+        // The clock was set back.
+        tracker.expire_quotas(REPORT.reported_at - QUOTA_TTL);
+        assert!(tracker.report(|_| true)["acme"].quotas.is_empty());
+    }
+
+    #[test]
+    fn number_of_quotas_is_limited() {
+        let mut health = BusinessHealth::default();
+        for id in 0..MAX_QUOTAS + 10 {
+            health.set_quota(key(&id.to_string()), REPORT);
+        }
+        assert_eq!(health.quotas.len(), MAX_QUOTAS);
+        let report = QuotaReport {
+            ratio: 0.75,
+            ..REPORT
+        };
+        health.set_quota(key("0"), report);
+        assert_eq!(health.quotas.get(&key("0")), Some(&report));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::plan::{DateSpan, Plan, QueryMode, Source, SourceKind};
 
 pub use self::account_spend::AccountSpend;
 pub use self::apply::{PollResult, QueryResult};
-pub use self::business_health::{BusinessHealth, HealthTracker, QuotaKey};
+pub use self::business_health::{BusinessHealth, HealthTracker, QuotaKey, QuotaReport};
 pub use self::exported_rows::{ExportedRow, ExportedRows, JoinInput, Presence, exported_rows};
 pub use self::withheld::{WithheldReason, WithheldRow, withheld_rows};
 

@@ -99,6 +99,27 @@ async fn cursors_that_alternate_end_the_query() {
 }
 
 #[tokio::test]
+async fn list_without_end_is_limited_in_memory() {
+    const NODES_PER_PAGE: usize = 50_000;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let nodes = vec!["{}"; NODES_PER_PAGE].join(",");
+    let server = start(move |path, _| {
+        path.ends_with("/campaigns").then(|| {
+            let page = counter.fetch_add(1, Ordering::Relaxed);
+            let paging = json!({"cursors": {"after": page.to_string()}, "next": "http://h/"});
+            let body = format!(r#"{{"data":[{nodes}],"paging":{paging}}}"#);
+            ScriptedResponse::with_status(200, &body)
+        })
+    })
+    .await;
+    let exporter = server.exporter(CONFIG).await;
+    exporter.page_after_first_round().await;
+    let calls = calls.load(Ordering::Relaxed);
+    assert!((1..=20).contains(&calls), "{calls} calls");
+}
+
+#[tokio::test]
 async fn expired_cursor_restarts_a_list_once() {
     let expired = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&expired);

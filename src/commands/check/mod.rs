@@ -183,6 +183,9 @@ fn table(estimate: &ConfigEstimate) -> Vec<[String; COLUMNS.len()]> {
     rows
 }
 
+/// Maximum width of a column of the table; longer names shift their own row only. Widths above 65535 panic.
+const MAX_COLUMN_CHARS: usize = 200;
+
 fn text(estimate: &ConfigEstimate, assumed: usize, warnings: &[String]) -> String {
     let mut text = String::new();
     let mut add_line = |line: std::fmt::Arguments<'_>| {
@@ -192,7 +195,7 @@ fn text(estimate: &ConfigEstimate, assumed: usize, warnings: &[String]) -> Strin
     let rows = table(estimate);
     let widths: [usize; COLUMNS.len()] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or(0)
+        cells.max().unwrap_or(0).min(MAX_COLUMN_CHARS)
     });
     for row in &rows {
         let mut line = String::new();

@@ -199,8 +199,7 @@ rate_limit: {{ interval: 100ms, burst: 5 }}
             let entries: Vec<String> = names.iter().map(|name| format!("{name}: {HASH}")).collect();
             format!("basic_auth_users: {{ {} }}\n", entries.join(", "))
         };
-        const VERIFIED: &str =
-            ", client_auth_type: RequireAndVerifyClientCert, client_allowed_sans: [a]";
+        const VERIFIED: &str = ", min_version: TLS13, client_auth_type: RequireAndVerifyClientCert, client_ca_file: c, client_allowed_sans: [a]";
         let scopes = "business_scopes: { bob: [acme] }\n";
         let full = tls(VERIFIED) + &users(&["alice", "bob"]) + scopes;
         for (text, expected) in [
@@ -225,11 +224,20 @@ rate_limit: {{ interval: 100ms, burst: 5 }}
                 vec!["client_allowed_sans is missing"],
             ),
             (
+                full.replace(", client_ca_file: c", ""),
+                vec!["client_ca_file is missing"],
+            ),
+            (
+                full.replace(" min_version: TLS13,", ""),
+                vec!["TLS 1.2 is accepted"],
+            ),
+            (
                 users(&["alice", "bob"]) + scopes,
                 vec![
                     "TLS is off",
                     "client certificates are checked less",
                     "client_allowed_sans is missing",
+                    "client_ca_file is missing",
                 ],
             ),
         ] {

@@ -16,6 +16,9 @@ impl WebSettings {
             let tls = web.tls.as_ref();
             tls.is_some_and(|tls| tls.client_allowed_sans.is_some())
         };
+        let has_client_ca =
+            |web: &Self| web.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let accepts_tls12 = |web: &Self| web.tls.as_ref().is_some_and(|tls| tls.tls12);
         [
             (previous.tls.is_some() && self.tls.is_none(), "TLS is off"),
             (
@@ -25,6 +28,15 @@ impl WebSettings {
             (
                 has_sans(previous) && !has_sans(self),
                 "client_allowed_sans is missing",
+            ),
+            (
+                // The certificate authorities of the system are then trusted.
+                has_client_ca(previous) && !has_client_ca(self),
+                "client_ca_file is missing",
+            ),
+            (
+                previous.tls.is_some() && !accepts_tls12(previous) && accepts_tls12(self),
+                "TLS 1.2 is accepted",
             ),
             (
                 !previous.users.is_empty() && self.users.is_empty(),

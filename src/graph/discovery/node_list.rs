@@ -10,6 +10,10 @@ use super::node_fields::drop_field;
 /// Maximum pages per list; guards against endless cursors.
 const MAX_PAGES_PER_LIST: usize = 1_000;
 
+/// Maximum nodes per list, far above the number that an ad account can have; bounds the memory that an invalid
+/// response can occupy.
+const MAX_NODES_PER_LIST: usize = 200_000;
+
 /// Request for all pages of a list of nodes.
 pub(super) struct NodeListRequest<'a> {
     pub(super) session: Session<'a>,
@@ -48,6 +52,11 @@ impl NodeListRequest<'_> {
             match session.get(endpoint, path, &sent, read_nodes).await {
                 Ok(page) => {
                     nodes.extend(page.data);
+                    if nodes.len() > MAX_NODES_PER_LIST {
+                        return Err(ApiError::invalid_response(format!(
+                            "paging failed: more than {MAX_NODES_PER_LIST} nodes"
+                        )));
+                    }
                     match page.after {
                         None => return Ok(nodes),
                         Some(next) if !cursors.insert(next.clone()) => {

@@ -8,6 +8,10 @@ use serde_json::Value;
 
 use crate::model::{RowValue, ValueKind, parse_decimal};
 
+/// Maximum size of a text in bytes. Names at Meta have up to 400 characters; a name is repeated in dozens of series, so
+/// that the limit of the response does not limit the metrics page.
+const MAX_TEXT_BYTES: usize = 4096;
+
 /// Parses a number; a percentage becomes a ratio. `null` and an empty string are missing, not invalid.
 pub(super) fn row_value(json: &Value, kind: ValueKind) -> RowValue {
     let shift = if kind == ValueKind::Percent { -2 } else { 0 };
@@ -29,10 +33,16 @@ pub(super) fn row_value(json: &Value, kind: ValueKind) -> RowValue {
         .map_or(RowValue::Invalid, RowValue::Present)
 }
 
-/// Returns a string, or the digits of an integer: ids occur as both.
+/// Returns a string, cut after [`MAX_TEXT_BYTES`], or the digits of an integer: ids occur as both.
 pub(in crate::graph) fn text(json: &Value) -> Option<Cow<'_, str>> {
     match json {
-        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::String(text) => {
+            let mut length = text.len().min(MAX_TEXT_BYTES);
+            while !text.is_char_boundary(length) {
+                length -= 1;
+            }
+            text.get(..length).map(Cow::Borrowed)
+        }
         Value::Number(number) if !number.is_f64() => Some(Cow::Owned(number.to_string())),
         _ => None,
     }
@@ -45,5 +55,22 @@ pub(in crate::graph) fn is_true(json: &Value) -> bool {
         Value::Number(number) => number.as_u64() == Some(1),
         Value::String(text) => text == "1" || text.eq_ignore_ascii_case("true"),
         Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{MAX_TEXT_BYTES, text};
+
+    #[test]
+    fn text_of_a_megabyte_is_cut() {
+        for (unit, length) in [("a", MAX_TEXT_BYTES), ("€", MAX_TEXT_BYTES - 1)] {
+            let json = json!(unit.repeat(1_000_000));
+            assert_eq!(text(&json).unwrap().len(), length, "{unit}");
+        }
+        let longest = "a".repeat(MAX_TEXT_BYTES);
+        assert_eq!(text(&json!(longest)).as_deref(), Some(longest.as_str()));
     }
 }

@@ -5,7 +5,6 @@
 //! or protects less is applied only by a deliberate reload, because it may be partially written.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,8 +41,6 @@ pub struct WebConfigFile {
 #[derive(Debug)]
 struct PolicyInForce {
     policy: Mutex<CheckedPolicy>,
-    /// Whether a check of the files exceeded `FILE_READ_TIMEOUT` and has not ended since.
-    is_stalled: AtomicBool,
     /// Metrics to which the results of checks are reported.
     self_metrics: OnceLock<Arc<SelfMetrics>>,
 }
@@ -55,8 +52,9 @@ impl PolicyInForce {
                 policy: Arc::new(policy),
                 expiry,
                 checked_at: Instant::now(),
+                completed_checks: 0,
+                is_stalled: false,
             }),
-            is_stalled: AtomicBool::new(false),
             self_metrics: OnceLock::new(),
         }
     }
@@ -75,9 +73,10 @@ impl PolicyInForce {
     ) -> Result<bool, String> {
         let policy_in_force = self.checked_policy().policy;
         let changed = check_files(path, last_load, cause, &policy_in_force);
-        self.is_stalled.store(false, Ordering::Relaxed);
         let mut current = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
         current.checked_at = Instant::now();
+        current.completed_checks += 1;
+        current.is_stalled = false;
         let result = changed.map(|changed| match changed {
             None => false,
             Some((policy, expiry)) => {
@@ -99,6 +98,15 @@ impl PolicyInForce {
         if let Some(self_metrics) = self.self_metrics.get() {
             self_metrics.server.set_web_config(is_current, expiry);
         }
+    }
+
+    /// Records that a check has not ended in time, unless one has ended since there were `completed_checks`. Returns
+    /// whether the checks are newly stalled.
+    fn set_stalled(&self, completed_checks: u64) -> bool {
+        let mut current = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !current.is_stalled && current.completed_checks == completed_checks;
+        current.is_stalled |= is_new;
+        is_new
     }
 
     /// Records that the files could not be read in time.
@@ -123,6 +131,10 @@ struct CheckedPolicy {
     /// Earliest expiry of the server's certificates, as a Unix timestamp in seconds.
     expiry: Option<i64>,
     checked_at: Instant,
+    /// Number of checks that have ended.
+    completed_checks: u64,
+    /// Whether a check of the files exceeded `FILE_READ_TIMEOUT` and has not ended since.
+    is_stalled: bool,
 }
 
 /// Cause of a check of the files.
@@ -251,8 +263,9 @@ impl WebConfigFile {
     /// # Errors
     /// Returns the errors of invalid or empty files. The previous web config stays in force.
     pub async fn reload(&self) -> Result<(), String> {
+        let completed_checks = self.checked_policy().completed_checks;
         let Ok(result) = timeout(FILE_READ_TIMEOUT, self.refresh(CheckCause::Reload)).await else {
-            self.in_force.is_stalled.store(true, Ordering::Relaxed);
+            self.in_force.set_stalled(completed_checks);
             return Err(self.in_force.record_timeout());
         };
         result
@@ -280,11 +293,11 @@ impl WebConfigFile {
 
     /// Returns the policy for a new connection, after checking the files.
     pub(in crate::http) async fn current(&self) -> Arc<AccessPolicy> {
-        let is_stalled = &self.in_force.is_stalled;
-        if self.path.is_some() && !is_stalled.load(Ordering::Relaxed) {
+        let current = self.checked_policy();
+        if self.path.is_some() && !current.is_stalled {
             // Errors are logged by the check. After an error or a timeout the previous policy applies.
             let check = timeout(FILE_READ_TIMEOUT, self.refresh(CheckCause::Connection)).await;
-            if check.is_err() && !is_stalled.swap(true, Ordering::Relaxed) {
+            if check.is_err() && self.in_force.set_stalled(current.completed_checks) {
                 self.in_force.record_timeout();
             }
         }
@@ -326,6 +339,10 @@ fn check_files(
         }
         let lowered = web.lowered_protection(previous);
         check_protection(&web, previous, &lowered, cause)?;
+        if cause == CheckCause::Connection && is_cut(&files.text, &previous_files.text) {
+            let text = "expected a complete last line, found the start of that line of the file in force; write the whole file";
+            return Err(web.error_at("", text));
+        }
         let built = build(&web, &files, Some(policy_in_force))?;
         Ok(Some((built, web, files, lowered)))
     });
@@ -374,6 +391,15 @@ fn check_protection(
         return Err(web.error_at("", text));
     }
     Ok(())
+}
+
+/// Returns whether a text is the beginning of `previous` and ends within a line. The end of such a text can be the
+/// beginning of another name, such as that of another business in `business_scopes`.
+fn is_cut(text: &str, previous: &str) -> bool {
+    previous.strip_prefix(text).is_some_and(|rest| {
+        let is_line_complete = text.ends_with('\n') || rest.starts_with(['\r', '\n']);
+        !rest.is_empty() && !is_line_complete
+    })
 }
 
 /// Reads and parses the web config file. Returns its text too.
@@ -460,4 +486,63 @@ fn build(
     let policy = AccessPolicy::new(web, config, files.pem_files.as_ref(), previous)
         .map_err(|problem| web.error_at("", problem))?;
     Ok((policy, expiry))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use super::{AccessPolicy, CheckCause, LastLoad, PolicyInForce, build, check_files, read};
+
+    #[test]
+    fn check_that_ends_with_its_timeout_is_not_stalled() {
+        let folder = tempfile::tempdir().unwrap();
+        let in_force = PolicyInForce::new(AccessPolicy::allow_all(), None);
+        let before = in_force.checked_policy().completed_checks;
+        let missing = folder.path().join("web.yaml");
+        let check = || in_force.check(&missing, &mut LastLoad::default(), CheckCause::Connection);
+        assert!(check().is_err());
+        // The caller has given up in the same moment.
+        assert!(!in_force.set_stalled(before));
+        let before = in_force.checked_policy().completed_checks;
+        assert!(in_force.set_stalled(before) && in_force.checked_policy().is_stalled);
+        assert!(!in_force.set_stalled(before), "logged once");
+        assert!(check().is_err());
+        assert!(!in_force.checked_policy().is_stalled);
+    }
+
+    #[test]
+    fn file_cut_at_any_byte_grants_no_further_access() {
+        const HASH: &str = "$2y$04$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG";
+        let text = format!(
+            "basic_auth_users:\n  alice: {HASH}\n  bob: {HASH}\nbusiness_scopes:\n  alice:\n    - shop-eu\n  bob:\n    - acme\n    - acme-eu\n"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.yaml");
+        fs::write(&path, &text).unwrap();
+        let mut applied = 0;
+        for length in 0..text.len() {
+            let (web, files) = read(&path).unwrap();
+            let (policy, _) = build(&web, &files, None).unwrap();
+            let before = policy.unknown_businesses(&BTreeSet::new());
+            let mut last_load = LastLoad {
+                valid: Some((web, files)),
+                logged_error: None,
+            };
+            fs::write(&path, &text[..length]).unwrap();
+            let changed = check_files(&path, &mut last_load, CheckCause::Connection, &policy);
+            fs::write(&path, &text).unwrap();
+            let Ok(Some((after, _))) = changed else {
+                continue;
+            };
+            applied += 1;
+            assert!(after.summary().users > 0 && after.summary().has_scopes);
+            for pair in after.unknown_businesses(&BTreeSet::new()) {
+                assert!(before.contains(&pair), "{pair:?} at {length}");
+            }
+        }
+        // Lines at the end can be removed deliberately, with and without the last line feed.
+        assert!(applied >= 2, "{applied}");
+    }
 }

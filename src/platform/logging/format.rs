@@ -112,9 +112,37 @@ fn write_json(
 ) -> fmt::Result {
     for (idx, (key, value)) in pairs.enumerate() {
         let separator = if idx == 0 { '{' } else { ',' };
-        write!(writer, "{separator}{}:{value}", Value::from(key))?;
+        write!(
+            writer,
+            "{separator}{}:{}",
+            Value::from(key),
+            encode_json(&value)
+        )?;
     }
     writer.write_char('}')
+}
+
+/// Returns the value as JSON in which all characters are escaped that end a line or control a terminal. JSON requires it
+/// only below U+0020, but texts of responses must not look like other lines.
+fn encode_json(value: &Value) -> String {
+    let is_unsafe = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let json = value.to_string();
+    if !json.contains(is_unsafe) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_unsafe(c) {
+            // Writing to a string cannot fail.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// Returns the value as plain text, or as a JSON string literal if a parser would split it.
@@ -122,7 +150,7 @@ fn logfmt_value(value: &Value) -> String {
     let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\');
     match value {
         Value::String(text) if !text.is_empty() && text.chars().all(is_plain) => text.clone(),
-        _ => value.to_string(),
+        _ => encode_json(value),
     }
 }
 
@@ -134,7 +162,7 @@ mod tests {
     use serde_json::{Value, json};
     use tracing_subscriber::layer::SubscriberExt;
 
-    use super::{LineFormat, LogFormat, logfmt_value};
+    use super::{LineFormat, LogFormat, logfmt_value, write_json};
 
     /// Lines that a subscriber wrote.
     #[derive(Clone, Default)]
@@ -211,8 +239,21 @@ mod tests {
             ("an \"error\"\n", r#""an \"error\"\n""#),
             ("Welcome 👋", r#""Welcome 👋""#),
             ("bell\u{7}", r#""bell\u0007""#),
+            ("a\u{7f}\u{85}\u{9b}31m", r#""a\u007f\u0085\u009b31m""#),
+            (
+                "a\u{2028}level=error\u{202e}",
+                r#""a\u2028level=error\u202e""#,
+            ),
         ] {
             assert_eq!(logfmt_value(&Value::from(value)), expected);
         }
+    }
+
+    #[test]
+    fn json_line_escapes_line_ends_of_unicode() {
+        let mut line = String::new();
+        let pairs = [("name", Value::from("a\u{2028}b\u{85}ä"))];
+        write_json(&mut line, pairs.into_iter()).unwrap();
+        assert_eq!(line, r#"{"name":"a\u2028b\u0085ä"}"#);
     }
 }

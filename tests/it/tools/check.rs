@@ -371,3 +371,12 @@ async fn unmatched_pattern_names_its_directory() {
     );
     assert!(log.iter().any(|line| line.contains(&expected)), "{log:#?}");
 }
+
+#[tokio::test]
+async fn very_long_name_is_printed() {
+    let name = "a".repeat(70_000);
+    let config = BUSINESS.replace("name: acme", &format!("name: {name}"));
+    let (code, out, log) = Program::start(&config, &["check"]).end().await;
+    assert_eq!(code, Some(0), "{log:?}");
+    assert!(out.contains(&name));
+}

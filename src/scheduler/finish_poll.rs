@@ -155,6 +155,7 @@ impl Scheduler {
         }
         let discovered = outcome.inventory.is_some();
         if outcome.has_discovered {
+            source.has_requested_early_spend = false;
             // What failed is tried again with the next poll, or when the pause of its limit ends.
             source.discover_at = outcome
                 .discovery_error
@@ -203,8 +204,8 @@ impl Scheduler {
                 state.discovery_success = Some(clock::now());
             }
             // The inventory becomes visible together with the first result.
-            if outcome.results.is_empty() && outcome.inventory.is_some() {
-                state.inventory.clone_from(&outcome.inventory);
+            if let (true, Some(inventory)) = (outcome.results.is_empty(), &outcome.inventory) {
+                state = state.with_inventory(Arc::clone(inventory));
             }
             self.expiry_watch.changed_sources.insert(source_idx);
             let snapshot = self.snapshot.with_source(source_idx, state);
@@ -228,6 +229,14 @@ impl Scheduler {
             self.expiry_watch.track_expiry(&state);
             let snapshot = self.snapshot.with_source(source_idx, state);
             self.publish(snapshot);
+        }
+        // At most once per discovery, whatever the cause.
+        let source = &mut self.sources[source_idx];
+        if !source.has_requested_early_spend
+            && self.snapshot.sources[source_idx].has_outdated_account_spend()
+        {
+            source.has_requested_early_spend = true;
+            source.account_spend_at = None;
         }
         let account = source_account(&self.snapshot.sources[source_idx]);
         if let (Some(mode), Some(account)) = (mode, account) {

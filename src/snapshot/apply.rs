@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{MissingCampaigns, RowSet, Snapshot, SourceState, WindowState};
-use crate::model::{AccountId, Dimensions, Inventory, PollError, Row};
+use crate::model::{AccountId, Dimensions, Inventory, ObjectId, PollError, Row};
 use crate::plan::{DateSpan, SourceKind};
 
 /// Result of one poll of one window.
@@ -138,16 +138,18 @@ impl SourceState {
     /// Returns the state after `poll`.
     #[must_use]
     pub fn apply(&self, poll: PollResult) -> Self {
-        let mut next = self.clone();
         let error = poll.error().cloned();
-        if poll.inventory.is_some() {
-            next.inventory = poll.inventory;
-        }
+        let mut next = match poll.inventory {
+            Some(inventory) => self.with_inventory(inventory),
+            None => self.clone(),
+        };
         let finished_at = poll.finished_at;
         let window_idx = poll.window_idx;
+        let previous = next.windows.get(window_idx).cloned();
         // The delivery rows are stored first, so that the conversions rows share their dimensions.
-        let previous = self.windows.get(window_idx);
-        let previous_rows = previous.and_then(|window| window.delivery.as_deref());
+        let previous_rows = previous
+            .as_ref()
+            .and_then(|window| window.delivery.as_deref());
         let delivery = poll.delivery;
         if let Some(row_set) = delivery.into_row_set(window_idx, finished_at, &next, previous_rows)
             && let Some(window) = next.windows.get_mut(window_idx)
@@ -157,7 +159,9 @@ impl SourceState {
             }
             window.delivery = Some(row_set);
         }
-        let previous_rows = previous.and_then(|window| window.conversions.as_deref());
+        let previous_rows = previous
+            .as_ref()
+            .and_then(|window| window.conversions.as_deref());
         let conversions = poll
             .conversions
             .and_then(|result| result.into_row_set(window_idx, finished_at, &next, previous_rows));
@@ -177,6 +181,30 @@ impl SourceState {
         }
         window.last_duration = Some(poll.duration);
         window.error = error;
+        next
+    }
+
+    /// Returns the state with another inventory. Earlier results do not answer for the campaigns that it adds.
+    #[must_use]
+    pub fn with_inventory(&self, inventory: Arc<Inventory>) -> Self {
+        let before = self.source.campaigns(self.inventory.as_deref());
+        let before: BTreeSet<&ObjectId> = before.iter().flatten().collect();
+        let campaigns = inventory.campaigns.iter().chain(&inventory.archived);
+        let added = campaigns
+            .map(|campaign| &campaign.id)
+            .filter(|id| !before.contains(id))
+            .map(|id| id.as_str().into());
+        let added: BTreeSet<Box<str>> = added.collect();
+        let mut next = self.clone();
+        if !added.is_empty() {
+            for window in &mut next.windows {
+                let row_sets = [&mut window.delivery, &mut window.conversions];
+                for row_set in row_sets.into_iter().flatten() {
+                    Arc::make_mut(row_set).add_unknown(&added);
+                }
+            }
+        }
+        next.inventory = Some(inventory);
         next
     }
 

@@ -26,7 +26,7 @@ use crate::snapshot::Snapshot;
 const KIND: StoreKind = StoreKind {
     name: "state",
     shown: "state file",
-    layout: 6,
+    layout: 7,
 };
 
 const CHANGE_SETS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("change_sets");

@@ -22,8 +22,8 @@ use marketing_messages_exporter::state::{IoActivity, StateStore};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// Writes of a day: one every 1.5 s.
-const WRITES_PER_DAY: u64 = 57_600;
+/// Writes of a day: one every 1.8 s.
+const WRITES_PER_DAY: u64 = 48_000;
 
 /// An installation and its polls.
 struct Load {

@@ -21,8 +21,9 @@ use crate::scheduler::{FailureEvent, FailureLog};
 use crate::snapshot::Snapshot;
 use crate::state::{self, IoActivity, SavedState, StateStore, StoreError};
 
-/// Time between two writes. With the duration of a write, a change is stored after at most about two seconds.
-const WRITE_DELAY: Duration = Duration::from_millis(1500);
+/// Time between a change and its write, in which further changes are added to it. With the duration of the write, a
+/// change is stored after at most about two seconds.
+const WRITE_DELAY: Duration = Duration::from_millis(1800);
 
 /// Time after a failed write before the next attempt.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
@@ -196,7 +197,7 @@ fn log_unusable(path: &Path, error: &StoreError) {
 /// Writes new snapshots until `stop` completes, and then the last one.
 pub(super) async fn run(
     file: StateFile,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
     self_metrics: Arc<SelfMetrics>,
     stop: impl Future<Output = ()>,
 ) {
@@ -209,25 +210,30 @@ pub(super) async fn run(
     };
     let mut stop = pin!(stop);
     // The first write replaces the whole content: the restored snapshot has no values that are too old.
-    let mut delay = WRITE_DELAY;
+    snapshots.mark_changed();
     loop {
+        let is_failing = writer.is_failing();
         let stopped = tokio::select! {
             () = &mut stop => true,
-            () = sleep(delay) => false,
+            () = sleep(RETRY_DELAY), if is_failing => false,
+            () = wait_for_changes(&mut snapshots), if !is_failing => false,
         };
-        let snapshot = Arc::clone(&snapshots.borrow());
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
         if stopped {
             writer.write(snapshot, LAST_WRITE_TIMEOUT).await;
             return writer.close().await;
         }
         writer.write(snapshot, WRITE_TIMEOUT).await;
-        // Without a change, the write does nothing.
-        delay = if writer.is_failing() {
-            RETRY_DELAY
-        } else {
-            WRITE_DELAY
-        };
     }
+}
+
+/// Waits for a change, and for those that follow it soon.
+async fn wait_for_changes(snapshots: &mut watch::Receiver<Arc<Snapshot>>) {
+    if snapshots.changed().await.is_err() {
+        // The scheduler has ended, so that there are no further changes.
+        return std::future::pending().await;
+    }
+    sleep(WRITE_DELAY).await;
 }
 
 /// Access to the file, and the result of the last write.
@@ -329,9 +335,11 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    use tokio::sync::watch;
     use tokio::task::spawn_blocking;
+    use tokio::time::{Instant, sleep, timeout};
 
-    use super::{Access, StateFile, StateWriter, while_responding};
+    use super::{Access, StateFile, StateWriter, WRITE_DELAY, wait_for_changes, while_responding};
     use crate::metrics::SelfMetrics;
     use crate::plan::Shard;
     use crate::scheduler::FailureLog;
@@ -352,6 +360,24 @@ mod tests {
             self_metrics: Arc::new(self_metrics),
             failures: FailureLog::default(),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_soon_after_another_are_written_together() {
+        let (sender, mut snapshots) = watch::channel(Arc::<Snapshot>::default());
+        let waits = timeout(NO_LIMIT, wait_for_changes(&mut snapshots)).await;
+        assert!(waits.is_err(), "nothing should be written without a change");
+        let start = Instant::now();
+        sender.send_replace(Arc::default());
+        let later_change = async {
+            sleep(WRITE_DELAY / 2).await;
+            sender.send_replace(Arc::default());
+        };
+        tokio::join!(wait_for_changes(&mut snapshots), later_change);
+        assert_eq!(start.elapsed(), WRITE_DELAY);
+        snapshots.borrow_and_update();
+        let waits = timeout(NO_LIMIT, wait_for_changes(&mut snapshots)).await;
+        assert!(waits.is_err(), "the later change should be written too");
     }
 
     #[tokio::test]
@@ -376,7 +402,7 @@ mod tests {
         // No operation is running while it waits.
         let job = spawn_blocking(move || Ok::<_, StoreError>(wait.recv().is_err()));
         let releases = async {
-            tokio::time::sleep(LIMIT * 5).await;
+            sleep(LIMIT * 5).await;
             drop(release);
         };
         let waits = while_responding(job, &activity, LIMIT);

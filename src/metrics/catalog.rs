@@ -10,7 +10,7 @@ use jiff::Timestamp;
 pub use crate::config::METRIC_PREFIX as PREFIX;
 use crate::config::ThresholdSet;
 use crate::model::{AdAccount, Campaign, InsightField, MajorUnits};
-use crate::snapshot::{AccountSpend, ExportedRow, SourceState, WindowState};
+use crate::snapshot::{ExportedRow, SourceState, WindowState};
 
 /// Metric family of the campaign page. All are gauges, because the API restates its values for up to
 /// 28 days and because windows start again from zero.
@@ -101,7 +101,7 @@ pub enum PollSample {
     /// 1 for each campaign of a window with withheld values, per reason.
     Withheld,
     /// Amount of a window of a whole ad account, with the label `currency`.
-    AccountSpend(fn(&AccountSpend) -> Option<MajorUnits>),
+    AccountSpend(fn(&SourceState, usize) -> Option<MajorUnits>),
 }
 
 /// Start or end of the dates of a row, as a time in the ad account's time zone.
@@ -365,13 +365,13 @@ pub const FAMILIES: &[MetricFamilySpec] = &[
         name: "account_spend",
         help: "Amount spent on messages of the whole ad account (marketing_messages_spend at level account) as of the last successful request, about once an hour; includes archived and deleted campaigns",
         labels: ACCOUNT_WINDOW_MONEY,
-        source: SampleSource::Poll(PollSample::AccountSpend(|total| Some(total.spend))),
+        source: SampleSource::Poll(PollSample::AccountSpend(SourceState::account_spend)),
     },
     MetricFamilySpec {
         name: "account_spend_unattributed",
         help: "Part of account_spend that the exported rows of the same dates do not explain; small differences are due to the time between the requests",
         labels: ACCOUNT_WINDOW_MONEY,
-        source: SampleSource::Poll(PollSample::AccountSpend(|total| total.unattributed)),
+        source: SampleSource::Poll(PollSample::AccountSpend(SourceState::unattributed_spend)),
     },
     MetricFamilySpec {
         name: "exporter_campaigns",

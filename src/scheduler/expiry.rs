@@ -199,8 +199,6 @@ impl Scheduler {
                 // Spend of an ad account that was withdrawn is requested with the next poll.
                 if totals(after) < totals(before) {
                     runtime.account_spend_at = None;
-                } else if after.lacks_unattributed() {
-                    runtime.request_account_spend_early(self.polling.discovery_interval);
                 }
             }
             self.publish(snapshot);

@@ -155,6 +155,7 @@ impl Scheduler {
         }
         let discovered = outcome.inventory.is_some();
         if outcome.has_discovered {
+            source.has_requested_early_spend = false;
             // What failed is tried again with the next poll, or when the pause of its limit ends.
             source.discover_at = outcome
                 .discovery_error
@@ -203,11 +204,12 @@ impl Scheduler {
                 state.discovery_success = Some(clock::now());
             }
             // The inventory becomes visible together with the first result.
-            if outcome.results.is_empty() && outcome.inventory.is_some() {
-                state.inventory.clone_from(&outcome.inventory);
+            if let (true, Some(inventory)) = (outcome.results.is_empty(), &outcome.inventory) {
+                state = state.with_inventory(Arc::clone(inventory));
             }
             self.expiry_watch.changed_sources.insert(source_idx);
-            self.publish_source(source_idx, state);
+            let snapshot = self.snapshot.with_source(source_idx, state);
+            self.publish(snapshot);
         }
         let inventory = outcome.inventory;
         for result in outcome.results {
@@ -225,7 +227,16 @@ impl Scheduler {
                 state = state.with_account_spend(window_idx, total);
             }
             self.expiry_watch.track_expiry(&state);
-            self.publish_source(source_idx, state);
+            let snapshot = self.snapshot.with_source(source_idx, state);
+            self.publish(snapshot);
+        }
+        // At most once per discovery, whatever the cause.
+        let source = &mut self.sources[source_idx];
+        if !source.has_requested_early_spend
+            && self.snapshot.sources[source_idx].has_outdated_account_spend()
+        {
+            source.has_requested_early_spend = true;
+            source.account_spend_at = None;
         }
         let account = source_account(&self.snapshot.sources[source_idx]);
         if let (Some(mode), Some(account)) = (mode, account) {
@@ -343,7 +354,7 @@ impl Scheduler {
         }
         self.expiry_watch.track_expiry(&next_state);
         let before = Arc::clone(&self.snapshot);
-        self.publish_source(source_idx, next_state);
+        self.publish(before.with_source(source_idx, next_state));
         // The time zone may have become known with this poll.
         if let Some(at) = self.due_after_midnight(source_idx, window_idx) {
             let at = now + duration_until(at);
@@ -353,15 +364,6 @@ impl Scheduler {
         }
         let warned_rows = &mut self.sources[source_idx].warned_rows;
         telemetry::warn_on_change(&before, &self.snapshot, source_idx, window_idx, warned_rows);
-    }
-
-    /// Publishes the new state of a source.
-    fn publish_source(&mut self, source_idx: usize, state: SourceState) {
-        let snapshot = self.snapshot.with_source(source_idx, state);
-        if snapshot.sources[source_idx].lacks_unattributed() {
-            self.sources[source_idx].request_account_spend_early(self.polling.discovery_interval);
-        }
-        self.publish(snapshot);
     }
 
     /// Records whether the API answered a poll. When a breaker closes, its failed windows are due; when one opens, they

@@ -80,6 +80,27 @@ pub(super) struct QuerySplits {
 }
 
 impl QuerySplits {
+    /// Returns the splits of before a restart, with the time at which queries are tried whole again.
+    pub(super) fn restored(
+        campaigns_per_query: Option<usize>,
+        too_heavy: BTreeSet<Box<str>>,
+        retry_at: Option<Instant>,
+    ) -> Self {
+        let is_split = campaigns_per_query.is_some() || !too_heavy.is_empty();
+        // The stored time may be wrong.
+        let latest = Instant::now() + RETRY_WHOLE_AFTER;
+        Self {
+            campaigns_per_query,
+            too_heavy,
+            retry_at: is_split.then(|| retry_at.map_or(latest, |at| at.min(latest))),
+        }
+    }
+
+    /// Returns when queries are tried whole again; `None` while they are.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
     /// Records that a query succeeds with this number of campaigns only.
     pub(super) fn record_split(&mut self, campaigns: usize) {
         let before = self.campaigns_per_query.unwrap_or(usize::MAX);
@@ -116,10 +137,17 @@ pub(super) struct ModeState {
 }
 
 impl ModeState {
-    /// Creates the state of a source with the mode of before a restart, if it is known, and the time at which the first
-    /// mode is tried again.
-    pub(super) fn restored(mode: Option<QueryMode>, retry_at: Option<Instant>) -> Self {
-        let mut state = Self::default();
+    /// Creates the state of a source with the mode of before a restart, if it is known, the time at which the first
+    /// mode is tried again, and the splits.
+    pub(super) fn restored(
+        mode: Option<QueryMode>,
+        retry_at: Option<Instant>,
+        splits: QuerySplits,
+    ) -> Self {
+        let mut state = Self {
+            splits,
+            ..Self::default()
+        };
         if let Some(mode) = mode {
             state.accept(mode);
             state.retry_at = state.retry_at.min(retry_at).or(state.retry_at);

@@ -23,7 +23,7 @@ use super::due_times;
 use super::expiry::ExpiryWatch;
 use super::group_poll::TaskOutcome;
 use super::inspections::Inspections;
-use super::mode_state::{ModeState, PageSize};
+use super::mode_state::{ModeState, PageSize, QuerySplits};
 use super::poll::{DiscoveryMemory, ResumePoint};
 use super::reload::source_account;
 use super::telemetry::{self, PollFailures};
@@ -128,10 +128,6 @@ pub struct Scheduler {
     poll_now: Arc<Notify>,
 }
 
-/// Time from a change of the rows that explain the spend of an ad account to the next request of it. Rows that change
-/// with each poll cost at most six requests an hour.
-const CHANGED_ROWS_DELAY: Duration = Duration::from_secs(10 * 60);
-
 /// A running poll.
 #[derive(Debug)]
 pub(super) struct RunningPoll {
@@ -158,6 +154,8 @@ pub(super) struct SourceRuntime {
     pub(super) apart_until: Option<Instant>,
     /// When the spend of the whole ad account is requested next; `None` means with the next poll.
     pub(super) account_spend_at: Option<Instant>,
+    /// Whether that time was brought forward since the last discovery, because rows answer for other campaigns.
+    pub(super) has_requested_early_spend: bool,
     /// Ids of campaigns that have rows but are missing from the inventory even after a discovery.
     pub(super) unlisted_campaigns: BTreeSet<Box<str>>,
     /// Campaigns and reasons for which withheld values were logged.
@@ -171,14 +169,6 @@ pub(super) struct SourceRuntime {
     /// Position among the sources of its business, from 0.
     pub(super) business_position: usize,
     pub(super) windows: Vec<WindowRuntime>,
-}
-
-impl SourceRuntime {
-    /// Brings forward the next request of the spend of the whole ad account, because other rows explain it now.
-    pub(super) fn request_account_spend_early(&mut self, discovery_interval: Duration) {
-        let at = Instant::now() + CHANGED_ROWS_DELAY.min(discovery_interval);
-        self.account_spend_at = self.account_spend_at.map(|due| due.min(at));
-    }
 }
 
 /// State of a window that is not part of the snapshot.
@@ -446,6 +436,13 @@ impl Scheduler {
                 refusals
                     .and_then(|refusals| refusals.retry_mode_at)
                     .map(instant_at),
+                refusals.map_or_else(QuerySplits::default, |refusals| {
+                    QuerySplits::restored(
+                        refusals.campaigns_per_query,
+                        refusals.too_heavy.clone(),
+                        refusals.retry_whole_at.map(instant_at),
+                    )
+                }),
             ),
             ..SourceRuntime::default()
         }
@@ -463,6 +460,7 @@ impl Scheduler {
         let runtime = &self.sources[source_idx];
         let business = self.businesses.get(&state.source.business);
         let retry_fields_at = business.and_then(|business| business.request_fields_at);
+        let splits = &runtime.mode.splits;
         let refusals = Refusals {
             api_version: self.api_version.as_str().into(),
             fields: runtime.rejected_fields.clone(),
@@ -470,6 +468,9 @@ impl Scheduler {
                 .filter(|_| !runtime.rejected_fields.is_empty())
                 .map(to_timestamp),
             retry_mode_at: runtime.mode.retry_at().map(to_timestamp),
+            campaigns_per_query: splits.campaigns_per_query,
+            too_heavy: splits.too_heavy.clone(),
+            retry_whole_at: splits.retry_at().map(to_timestamp),
         };
         refusals.or_same(&state.refusals)
     }
@@ -715,10 +716,10 @@ mod tests {
     use crate::graph::Client;
     use crate::metrics::SelfMetrics;
     use crate::model::{ErrorReason, PollError, Secret, SecretSource};
-    use crate::plan::{Plan, Shard};
+    use crate::plan::{Plan, QueryMode, Shard};
     use crate::platform::{Heartbeat, clock};
     use crate::scheduler::clock_watch::ClockWatch;
-    use crate::snapshot::{PollResult, QueryResult, Snapshot};
+    use crate::snapshot::{PollResult, QueryResult, Refusals, Snapshot};
     use graph_simulator::{Simulator, World};
 
     const CONFIG: &str = "polling: { interval: 50ms, backoff_max: 1h }
@@ -859,6 +860,45 @@ businesses:
         scheduler.follow_clock(now, uptime);
         scheduler.follow_clock(now - day, uptime);
         assert_eq!(scheduler.expiry_watch.next_expiry, Some(expiry - day));
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_is_restored_until_it_is_tried_again() {
+        let (mut scheduler, _api) = start().await;
+        let hours = |hours| Some(clock::now() + SignedDuration::from_hours(hours));
+        let before = Refusals {
+            api_version: "v27.0".into(),
+            fields: Vec::new(),
+            retry_fields_at: None,
+            retry_mode_at: hours(5),
+            campaigns_per_query: Some(20),
+            too_heavy: ["7".into()].into(),
+            retry_whole_at: hours(3),
+        };
+        let mut state = scheduler.snapshot.sources[0].as_ref().clone();
+        state.refusals = before.clone();
+        state.query_mode = Some(QueryMode::SEPARATE);
+        let snapshot = scheduler.snapshot.with_source(0, state.clone());
+        scheduler.publish(snapshot);
+        scheduler.sources[0] = scheduler.new_source(0);
+        assert_eq!(scheduler.refusals(0), before);
+        let mode = &mut scheduler.sources[0].mode;
+        mode.begin(Instant::now() + Duration::from_secs(2 * 3600));
+        assert_eq!(mode.splits.campaigns_per_query, Some(20));
+        mode.begin(Instant::now() + Duration::from_secs(4 * 3600));
+        assert_eq!(mode.splits.campaigns_per_query, None);
+        assert!(mode.splits.too_heavy.is_empty() && mode.splits.retry_at().is_none());
+        // A time that is too far away is that of a wrong clock, and another version may accept more.
+        state.refusals.retry_whole_at = hours(1000);
+        let snapshot = scheduler.snapshot.with_source(0, state.clone());
+        scheduler.publish(snapshot);
+        let retry_at = scheduler.new_source(0).mode.splits.retry_at();
+        assert!(retry_at < Some(Instant::now() + Duration::from_secs(25 * 3600)));
+        state.refusals.api_version = "v26.0".into();
+        let snapshot = scheduler.snapshot.with_source(0, state);
+        scheduler.publish(snapshot);
+        let restored = scheduler.new_source(0).mode;
+        assert_eq!(restored.splits.campaigns_per_query, None);
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{MissingCampaigns, RowSet, Snapshot, SourceState, WindowState};
-use crate::model::{AccountId, Dimensions, Inventory, PollError, Row};
+use crate::model::{AccountId, Dimensions, Inventory, ObjectId, PollError, Row};
 use crate::plan::{DateSpan, SourceKind};
 
 /// Result of one poll of one window.
@@ -142,16 +142,18 @@ impl SourceState {
     /// Returns the state after `poll`.
     #[must_use]
     pub fn apply(&self, poll: PollResult) -> Self {
-        let mut next = self.clone();
         let error = poll.error().cloned();
-        if poll.inventory.is_some() {
-            next.inventory = poll.inventory;
-        }
+        let mut next = match poll.inventory {
+            Some(inventory) => self.with_inventory(inventory),
+            None => self.clone(),
+        };
         let finished_at = poll.finished_at;
         let window_idx = poll.window_idx;
+        let previous = next.windows.get(window_idx).cloned();
         // The delivery rows are stored first, so that the conversions rows share their dimensions.
-        let previous = self.windows.get(window_idx);
-        let previous_rows = previous.and_then(|window| window.delivery.as_deref());
+        let previous_rows = previous
+            .as_ref()
+            .and_then(|window| window.delivery.as_deref());
         let delivery = poll.delivery;
         if let Some(row_set) = delivery.into_row_set(window_idx, finished_at, &next, previous_rows)
             && let Some(window) = next.windows.get_mut(window_idx)
@@ -161,7 +163,9 @@ impl SourceState {
             }
             window.delivery = Some(row_set);
         }
-        let previous_rows = previous.and_then(|window| window.conversions.as_deref());
+        let previous_rows = previous
+            .as_ref()
+            .and_then(|window| window.conversions.as_deref());
         let conversions = poll
             .conversions
             .and_then(|result| result.into_row_set(window_idx, finished_at, &next, previous_rows));
@@ -181,6 +185,30 @@ impl SourceState {
         }
         window.last_duration = Some(poll.duration);
         window.error = error;
+        next
+    }
+
+    /// Returns the state with another inventory. Earlier results do not answer for the campaigns that it adds.
+    #[must_use]
+    pub fn with_inventory(&self, inventory: Arc<Inventory>) -> Self {
+        let before = self.source.campaigns(self.inventory.as_deref());
+        let before: BTreeSet<&ObjectId> = before.iter().flatten().collect();
+        let campaigns = inventory.campaigns.iter().chain(&inventory.archived);
+        let added = campaigns
+            .map(|campaign| &campaign.id)
+            .filter(|id| !before.contains(id))
+            .map(|id| id.as_str().into());
+        let added: BTreeSet<Box<str>> = added.collect();
+        let mut next = self.clone();
+        if !added.is_empty() {
+            for window in &mut next.windows {
+                let row_sets = [&mut window.delivery, &mut window.conversions];
+                for row_set in row_sets.into_iter().flatten() {
+                    Arc::make_mut(row_set).add_unknown(&added);
+                }
+            }
+        }
+        next.inventory = Some(inventory);
         next
     }
 
@@ -304,10 +332,9 @@ impl Snapshot {
     /// shared with this snapshot, except that campaign sources of the same business are marked as
     /// duplicates, or no longer.
     #[must_use]
-    pub fn with_source(&self, source_idx: usize, mut state: SourceState) -> Self {
+    pub fn with_source(&self, source_idx: usize, state: SourceState) -> Self {
         let mut next = self.clone();
         if let Some(entry) = next.sources.get_mut(source_idx) {
-            state.withdraw_unattributed(entry);
             *entry = Arc::new(state);
         }
         let business = next.business_range(source_idx);
@@ -329,9 +356,8 @@ impl Snapshot {
     pub fn expire(&self, now: Timestamp) -> Option<Self> {
         let mut changed = false;
         let sources = self.sources.iter().map(|state| match state.expire(now) {
-            Some(mut next) => {
+            Some(next) => {
                 changed = true;
-                next.withdraw_unattributed(state);
                 Arc::new(next)
             }
             None => Arc::clone(state),

@@ -10,6 +10,7 @@
 //! | a row without an action type | `conversions` 0; for purchases also value 0, and ROAS 0 if spend > 0 |
 //! | no row of a campaign that `zero_fill` selects | counts, conversions, spend 0; ratios, costs, ROAS absent |
 //! | no row, and discovery has failed for long | absent |
+//! | no row of a campaign that was found after the result | absent |
 //! | mixed attribution settings without an action type | its conversion metrics absent, reported as withheld |
 //! | conversions and delivery of different dates | those of the older dates absent |
 //! | no valid result, or a withheld row | absent |
@@ -94,7 +95,7 @@ pub fn exported_rows(state: &SourceState, window_idx: usize) -> ExportedRows<'_>
 }
 
 /// Leaves out the result with the older dates if the two results cover different ones: a row never combines two days.
-fn of_same_dates<'a>(
+pub(super) fn of_same_dates<'a>(
     delivery: Option<&'a RowSet>,
     conversions: Option<&'a RowSet>,
 ) -> (Option<&'a RowSet>, Option<&'a RowSet>) {

@@ -1,4 +1,5 @@
-//! Results of queries of which a part failed: the campaigns without an answer keep their previous values and age.
+//! Campaigns without an answer. If a part of a query failed, they keep their previous values and age. If they were found
+//! after it, nothing is known of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -89,6 +90,20 @@ impl RowSet {
         let other_dates: Vec<Box<str>> = other_dates.cloned().collect();
         self.withheld.extend(withheld);
         self.other_dates.extend(other_dates);
+    }
+
+    /// Adds campaigns that were found after this result was requested. Nothing is known of those without a row.
+    pub(super) fn add_unknown(&mut self, campaigns: &BTreeSet<Box<str>>) {
+        let rows = self.rows.iter();
+        let with_rows: BTreeSet<&str> = rows
+            .filter_map(|row| row.dimensions.campaign.as_ref())
+            .map(|campaign| campaign.id.as_str())
+            .collect();
+        let missing = &mut self.missing;
+        let unknown = campaigns.iter().filter(|id| {
+            !with_rows.contains(id.as_ref()) && !missing.kept.contains_key(id.as_ref())
+        });
+        missing.unknown.extend(unknown.cloned());
     }
 
     /// Returns the time at which the oldest values of campaigns without a current answer expire.

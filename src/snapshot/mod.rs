@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Campaign, Inventory, PollError, Row};
 use crate::plan::{DateSpan, Plan, QueryMode, Source, SourceKind};
 
-pub use self::account_spend::AccountSpend;
+pub use self::account_spend::{AccountSpend, Attribution};
 pub use self::apply::{PollResult, QueryResult};
 pub use self::business_health::{BusinessHealth, HealthTracker, QuotaKey, QuotaReport};
 pub use self::exported_rows::{ExportedRow, ExportedRows, JoinInput, Presence, exported_rows};
@@ -123,6 +123,13 @@ pub struct Refusals {
     /// When the first query mode is tried again; `None` while it is in use.
     #[serde(with = "jiff::fmt::serde::timestamp::nanosecond::optional")]
     pub retry_mode_at: Option<Timestamp>,
+    /// Campaigns per query, if queries of more campaigns are too heavy; `None` if they are not.
+    pub campaigns_per_query: Option<usize>,
+    /// Ids of campaigns with actions that cannot be retrieved even in a separate query.
+    pub too_heavy: BTreeSet<Box<str>>,
+    /// When queries of all campaigns and actions are tried again; `None` while they are.
+    #[serde(with = "jiff::fmt::serde::timestamp::nanosecond::optional")]
+    pub retry_whole_at: Option<Timestamp>,
 }
 
 impl Refusals {
@@ -135,11 +142,23 @@ impl Refusals {
             (Some(a), Some(b)) => a.duration_since(b).unsigned_abs() < TOLERANCE,
             (a, b) => a == b,
         };
-        let is_same = self.api_version == before.api_version
-            && self.fields == before.fields
-            && is_near(self.retry_fields_at, before.retry_fields_at)
-            && is_near(self.retry_mode_at, before.retry_mode_at);
-        if is_same { before.clone() } else { self }
+        let times = |refusals: &Self| {
+            [
+                refusals.retry_fields_at,
+                refusals.retry_mode_at,
+                refusals.retry_whole_at,
+            ]
+        };
+        let [fields_at, mode_at, whole_at] = times(before);
+        let with_same_times = Self {
+            retry_fields_at: fields_at,
+            retry_mode_at: mode_at,
+            retry_whole_at: whole_at,
+            ..self.clone()
+        };
+        let mut times = times(&self).into_iter().zip(times(before));
+        let is_same = with_same_times == *before && times.all(|(a, b)| is_near(a, b));
+        if is_same { with_same_times } else { self }
     }
 }
 
@@ -207,7 +226,7 @@ pub struct RowSet {
     pub other_dates: BTreeSet<Box<str>>,
     /// Ids of campaigns with actions that cannot be retrieved at any size.
     pub too_heavy: BTreeSet<Box<str>>,
-    /// Campaigns that the last query, of which a part failed, did not answer.
+    /// Campaigns that the last query, of which a part failed, did not answer, or that were found after it.
     pub missing: MissingCampaigns,
 }
 

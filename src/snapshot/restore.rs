@@ -117,10 +117,9 @@ impl SourceState {
                 *window = WindowState {
                     delivery: row_set(&state.delivery),
                     conversions: row_set(&state.conversions),
-                    account_spend: state
-                        .account_spend
-                        .clone()
-                        .filter(|total| total.fetched_at <= now),
+                    account_spend: state.account_spend.clone().filter(|total| {
+                        total.fetched_at <= now && self.source.exports_account_spend()
+                    }),
                     last_success: state.last_success.map(|time| time.min(now)),
                     delivery_success: state.delivery_success.map(|time| time.min(now)),
                     conversions_success: state.conversions_success.map(|time| time.min(now)),
@@ -200,11 +199,11 @@ mod tests {
 
     use crate::config::{ConfigLabels, ExtraFieldConfig, QuestionMode, WindowThresholds, ZeroFill};
     use crate::model::{
-        AccountId, AdAccount, Campaign, DatePreset, Inventory, Level, ListingMode, ObjectId,
-        ValueKind, WindowDates,
+        AccountId, AdAccount, Campaign, DatePreset, Inventory, Level, ListingMode, MajorUnits,
+        ObjectId, ValueKind, WindowDates,
     };
     use crate::plan::{ExportLimits, Plan, QueryColumns, Source, SourceKind, Window};
-    use crate::snapshot::{PollResult, QueryResult, Snapshot};
+    use crate::snapshot::{AccountSpend, PollResult, QueryResult, Snapshot};
 
     const MINUTE: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -368,6 +367,34 @@ mod tests {
             let plan = plan([source]);
             let after = Snapshot::restore(&plan, &before, at(30));
             assert_eq!(after, Snapshot::empty(&plan, at(30)));
+        }
+    }
+
+    #[test]
+    fn account_spend_is_dropped_with_separate_queries() {
+        let before = polled(&plan([account()]), at(0));
+        let total = AccountSpend {
+            spend: MajorUnits(38.87),
+            currency: "EUR".into(),
+            attribution: None,
+            dates: None,
+            fetched_at: at(0),
+            valid_until: None,
+        };
+        let state = before.sources[0].with_account_spend(0, total);
+        let before = before.with_source(0, state);
+        for (questions, expected) in [
+            (QuestionMode::Auto, Some(MajorUnits(38.87))),
+            (QuestionMode::Separate, None),
+        ] {
+            let source = Source {
+                questions,
+                ..account()
+            };
+            let after = Snapshot::restore(&plan([source]), &before, at(1));
+            assert_eq!(after.sources[0].account_spend(0), expected);
+            let unattributed = after.sources[0].unattributed_spend(0);
+            assert_eq!(unattributed, expected, "nothing is attributed to a row");
         }
     }
 

@@ -1,9 +1,9 @@
 //! State file: restores a snapshot after a restart, and stores what changed.
 //!
 //! The database has one table of change sets in the order in which they were written. The first one contains a whole
-//! snapshot. When the others are larger than it, all are replaced by the current snapshot in one transaction. A write
-//! therefore costs as much as what it changes, while a table with one record per row would rewrite a page of the
-//! database for each changed row.
+//! snapshot. When the others are three times as large as it, all are replaced by the current snapshot in one
+//! transaction. A write therefore costs as much as what it changes and about seven pages of the database, while a table
+//! with one record per row would rewrite a page for each changed row.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -26,14 +26,28 @@ use crate::snapshot::Snapshot;
 const KIND: StoreKind = StoreKind {
     name: "state",
     shown: "state file",
-    layout: 6,
+    layout: 7,
 };
 
-const CHANGE_SETS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("change_sets");
+/// Parts of change sets, by the number of the change set and that of the part.
+const CHANGE_SETS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("change_sets");
+
+/// Ratio of the size of the change sets after the first one to that of the first one, above which all are replaced. The
+/// replacement adds a third to the bytes written, and the file is at most four times as large as a snapshot.
+const MAX_CHANGE_RATIO: u64 = 3;
 
 /// Size of the change sets after the first one that is always accepted, in bytes: the cost of replacing a small
 /// snapshot is that of the pages, not that of its content.
-const MIN_CHANGE_BYTES: u64 = 256 * 1024;
+const MIN_CHANGE_BYTES: u64 = 1024 * 1024;
+
+/// Page of the database in bytes. A record that is larger occupies a power of two of them.
+const PAGE_BYTES: usize = 4096;
+
+/// Bytes of pages with one record that are not its value, rounded up.
+const RECORD_OVERHEAD: usize = 32;
+
+/// Maximum number of pages of a part.
+const MAX_PART_PAGES: usize = 256;
 
 /// Maximum size of a state file that [`read`] reads, in bytes.
 const MAX_READ_BYTES: u64 = 4 * 1024 * 1024 * 1024;
@@ -98,7 +112,8 @@ impl StateStore {
     /// # Errors
     /// Returns an error if writing fails; the content is then unchanged, and the store must be opened again.
     pub fn write(&mut self, snapshot: &Arc<Snapshot>) -> Result<bool, StoreError> {
-        let is_full = self.changes_bytes > self.snapshot_bytes.max(MIN_CHANGE_BYTES);
+        let max_changes = MAX_CHANGE_RATIO * self.snapshot_bytes;
+        let is_full = self.changes_bytes > max_changes.max(MIN_CHANGE_BYTES);
         let written = self.written.take().filter(|_| !is_full);
         let change_set = match &written {
             Some(written) => ChangeSet::between(written, snapshot),
@@ -136,13 +151,29 @@ impl StateStore {
             transaction.delete_table(CHANGE_SETS)?;
             self.next_key = 0;
         }
-        transaction
-            .open_table(CHANGE_SETS)?
-            .insert(self.next_key, bytes)?;
+        let mut table = transaction.open_table(CHANGE_SETS)?;
+        for (part_idx, part) in (0..).zip(parts(bytes)) {
+            table.insert((self.next_key, part_idx), part)?;
+        }
+        drop(table);
         transaction.commit()?;
         self.next_key += 1;
         Ok(())
     }
+}
+
+/// Divides a change set into parts that fill their pages, except the last one.
+fn parts(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let pages = (bytes.len() + RECORD_OVERHEAD) / PAGE_BYTES;
+        let pages = 1 << pages.clamp(1, MAX_PART_PAGES).ilog2();
+        let (part, rest) = bytes.split_at(bytes.len().min(pages * PAGE_BYTES - RECORD_OVERHEAD));
+        bytes = rest;
+        Some(part)
+    })
 }
 
 /// Reads a state file that another process may be using, without changing it; `None` if it does not exist or contains
@@ -187,13 +218,21 @@ fn load(database: &Database) -> Result<Option<SavedState>, StoreError> {
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),
         Err(error) => return Err(StoreError::from_database(error)),
     };
-    let mut saved = None;
+    let mut saved = SavedState::default();
+    let (mut current, mut bytes) = (None, Vec::new());
     for entry in table.iter().map_err(StoreError::from_database)? {
-        let (_, bytes) = entry.map_err(StoreError::from_database)?;
-        let change_set = encoding::decode(bytes.value())?;
-        saved
-            .get_or_insert_with(SavedState::default)
-            .apply(change_set)?;
+        let (key, part) = entry.map_err(StoreError::from_database)?;
+        let (change_set_idx, _) = key.value();
+        if current.is_some_and(|current| current != change_set_idx) {
+            saved.apply(encoding::decode(&bytes)?)?;
+            bytes.clear();
+        }
+        current = Some(change_set_idx);
+        bytes.extend_from_slice(part.value());
     }
-    Ok(saved)
+    if current.is_none() {
+        return Ok(None);
+    }
+    saved.apply(encoding::decode(&bytes)?)?;
+    Ok(Some(saved))
 }

@@ -4,6 +4,7 @@
     reason = "test helpers report unexpected input by panicking"
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +24,10 @@ use marketing_messages_exporter::plan::{
     ExportLimits, Plan, QueryColumns, QueryKind, QueryMode, Source, SourceKind, Window,
 };
 use marketing_messages_exporter::snapshot::{
-    AccountSpend, MissingCampaigns, Refusals, RowSet, Snapshot, SourceState, WindowState,
+    AccountSpend, Attribution, MissingCampaigns, Refusals, RowSet, Snapshot, SourceState,
+    WindowState,
 };
-use proptest::collection::{btree_set, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -65,7 +67,10 @@ pub(crate) fn sample() -> (Plan, Snapshot) {
         withheld: ["120210000000000002".into()].into(),
         other_dates: ["120210000000000002".into()].into(),
         too_heavy: ["120210000000000003".into()].into(),
-        missing: MissingCampaigns::default(),
+        missing: missing(
+            [("120210000000000004".into(), time)],
+            ["120210000000000005".into()],
+        ),
     });
     let today = DatePreset::parse("today")
         .map(WindowDates::Preset)
@@ -127,7 +132,10 @@ pub(crate) fn sample() -> (Plan, Snapshot) {
         account_spend: Some(Arc::new(AccountSpend {
             spend: MajorUnits(38.87),
             currency: "EUR".into(),
-            unattributed: Some(MajorUnits(0.5)),
+            attribution: Some(Attribution {
+                unattributed: MajorUnits(0.5),
+                campaigns: 1,
+            }),
             dates: None,
             fetched_at: time,
             valid_until: None,
@@ -169,6 +177,9 @@ pub(crate) fn sample() -> (Plan, Snapshot) {
             fields: vec!["website_purchase_roas".to_owned()],
             retry_fields_at: Some(time + hour),
             retry_mode_at: Some(time + 2 * hour),
+            campaigns_per_query: Some(20),
+            too_heavy: ["120210000000000003".into()].into(),
+            retry_whole_at: Some(time + 3 * hour),
         },
         left_out: None,
     };
@@ -183,6 +194,50 @@ pub(crate) fn sample() -> (Plan, Snapshot) {
 /// A time after all generated times.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(2_000_000_000).expect("the time should be in range")
+}
+
+/// Returns campaigns of which a part failed: those with rows of an earlier answer, and its time, and those about which
+/// nothing is known.
+fn missing(
+    kept: impl IntoIterator<Item = (Box<str>, Timestamp)>,
+    unknown: impl IntoIterator<Item = Box<str>>,
+) -> MissingCampaigns {
+    let kept = kept.into_iter();
+    let kept: BTreeMap<Box<str>, i64> = kept.map(|(id, at)| (id, at.as_millisecond())).collect();
+    let unknown: BTreeSet<Box<str>> = unknown.into_iter().collect();
+    let value = serde_json::json!({ "kept": kept, "unknown": unknown });
+    serde_json::from_value(value).expect("the fields should be those of the type")
+}
+
+fn missing_campaigns() -> impl Strategy<Value = MissingCampaigns> {
+    let kept = btree_map(text::<Box<str>>(), time(), 0..3);
+    let unknown = btree_set(text::<Box<str>>(), 0..3);
+    (kept, unknown).prop_map(|(kept, unknown)| missing(kept, unknown))
+}
+
+fn refusals() -> impl Strategy<Value = Refusals> {
+    let times = (of(time()), of(time()), of(time()));
+    let ids = btree_set(text::<Box<str>>(), 0..3);
+    let lists = (vec(any::<String>(), 0..3), ids);
+    (text(), lists, of(any::<usize>()), times).prop_map(
+        |(api_version, (fields, too_heavy), campaigns_per_query, times)| Refusals {
+            api_version,
+            fields,
+            retry_fields_at: times.0,
+            retry_mode_at: times.1,
+            campaigns_per_query,
+            too_heavy,
+            retry_whole_at: times.2,
+        },
+    )
+}
+
+/// Times of reads, which are stored in milliseconds.
+fn recent_reads() -> impl Strategy<Value = Vec<Timestamp>> {
+    let read = time().prop_map(|time| {
+        Timestamp::from_millisecond(time.as_millisecond()).expect("the time should be in range")
+    });
+    vec(read, 0..3)
 }
 
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -281,8 +336,9 @@ fn row(dimensions: Vec<Arc<Dimensions>>, width: usize) -> impl Strategy<Value = 
 fn row_set(dimensions: Vec<Arc<Dimensions>>, width: usize) -> impl Strategy<Value = Arc<RowSet>> {
     let keys = || btree_set(text::<Box<str>>(), 0..3);
     let times = (time(), of(time().prop_map(after_now)), of((date(), date())));
-    (times, vec(row(dimensions, width), 0..4), keys(), keys()).prop_map(
-        |((fetched_at, valid_until, dates), mut rows, withheld, too_heavy)| {
+    let keys = (keys(), keys(), missing_campaigns());
+    (times, vec(row(dimensions, width), 0..4), keys).prop_map(
+        |((fetched_at, valid_until, dates), mut rows, (withheld, too_heavy, missing))| {
             rows.sort_by(|a, b| a.dimensions.key().cmp(b.dimensions.key()));
             rows.dedup_by(|a, b| a.dimensions.key() == b.dimensions.key());
             Arc::new(RowSet {
@@ -293,7 +349,7 @@ fn row_set(dimensions: Vec<Arc<Dimensions>>, width: usize) -> impl Strategy<Valu
                 other_dates: withheld.clone(),
                 withheld,
                 too_heavy,
-                missing: MissingCampaigns::default(),
+                missing,
             })
         },
     )
@@ -461,15 +517,21 @@ fn window(
 }
 
 fn account_spend() -> impl Strategy<Value = Arc<AccountSpend>> {
-    let amounts = (-1e9..1e9, of(-1e9..1e9));
-    (amounts, text(), time()).prop_map(|((spend, unattributed), currency, fetched_at)| {
+    let attribution = of((-1e9..1e9, any::<u64>()));
+    let times = (time(), of((date(), date())), of(time().prop_map(after_now)));
+    (-1e9..1e9, attribution, text(), times).prop_map(|(spend, attribution, currency, times)| {
+        let (fetched_at, dates, valid_until) = times;
+        let attribution = attribution.map(|(unattributed, campaigns)| Attribution {
+            unattributed: MajorUnits(unattributed),
+            campaigns,
+        });
         Arc::new(AccountSpend {
             spend: MajorUnits(spend),
             currency,
-            unattributed: unattributed.map(MajorUnits),
-            dates: None,
+            attribution,
+            dates,
             fetched_at,
-            valid_until: None,
+            valid_until,
         })
     })
 }
@@ -511,58 +573,59 @@ fn source_state(columns: QueryColumns) -> impl Strategy<Value = SourceState> {
     let paused_until = of(time().prop_map(after_now));
     let query_mode = of(select(QueryMode::ALL.to_vec()));
     let discovery = (of(time()), of(poll_error()));
-    (
-        text(),
-        queries,
-        content,
-        (paused_until, query_mode),
-        discovery,
-    )
-        .prop_map(
-            |(
+    let learned = (query_mode, refusals(), recent_reads());
+    (text(), queries, content, (paused_until, learned), discovery).prop_map(
+        |(
+            business,
+            (kind, level, conversions),
+            (inventory, windows, columns),
+            (paused_until, (query_mode, refusals, recent_reads)),
+            (discovery_success, discovery_error),
+        )| {
+            let (mut windows, mut states): (Vec<Window>, Vec<WindowState>) =
+                windows.into_iter().unzip();
+            // Window names are unique.
+            for (window_idx, window) in windows.iter_mut().enumerate() {
+                window.name = format!("{window_idx}{}", window.name).into();
+            }
+            let source = Source {
+                campaign_name: None,
                 business,
-                (kind, level, conversions),
-                (inventory, windows, columns),
-                (paused_until, query_mode),
-                (discovery_success, discovery_error),
-            )| {
-                let (mut windows, states): (Vec<Window>, _) = windows.into_iter().unzip();
-                // Window names are unique.
-                for (window_idx, window) in windows.iter_mut().enumerate() {
-                    window.name = format!("{window_idx}{}", window.name).into();
+                name: "".into(),
+                kind,
+                level,
+                zero_fill: ZeroFill::All,
+                zero_fill_max_age: Duration::from_secs(3 * 3600),
+                conversions,
+                questions: QuestionMode::Auto,
+                columns,
+                windows,
+                labels: ConfigLabels::default(),
+                thresholds: WindowThresholds::default(),
+                export_limits: ExportLimits::default(),
+                sibling_accounts: [].into(),
+            };
+            if !source.exports_account_spend() {
+                for state in &mut states {
+                    state.account_spend = None;
                 }
-                SourceState {
-                    source: Arc::new(Source {
-                        campaign_name: None,
-                        business,
-                        name: "".into(),
-                        kind,
-                        level,
-                        zero_fill: ZeroFill::All,
-                        zero_fill_max_age: Duration::from_secs(3 * 3600),
-                        conversions,
-                        questions: QuestionMode::Auto,
-                        columns,
-                        windows,
-                        labels: ConfigLabels::default(),
-                        thresholds: WindowThresholds::default(),
-                        export_limits: ExportLimits::default(),
-                        sibling_accounts: [].into(),
-                    }),
-                    inventory,
-                    discovery_success,
-                    discovery_error,
-                    windows: states,
-                    paused_until,
-                    duplicate: false,
-                    describes_account: false,
-                    query_mode,
-                    recent_reads: Vec::new(),
-                    refusals: Refusals::default(),
-                    left_out: None,
-                }
-            },
-        )
+            }
+            SourceState {
+                source: Arc::new(source),
+                inventory,
+                discovery_success,
+                discovery_error,
+                windows: states,
+                paused_until,
+                duplicate: false,
+                describes_account: false,
+                query_mode,
+                recent_reads,
+                refusals,
+                left_out: None,
+            }
+        },
+    )
 }
 
 /// A snapshot and its plan. At [`now`], its pauses have not ended and its values are not stale.

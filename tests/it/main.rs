@@ -16,6 +16,7 @@ mod snapshot_builder;
 mod source_tree;
 
 // From the config to the metrics page, in the order of the data flow.
+mod account_totals;
 mod any_cell;
 mod api_call_counts;
 mod arbitrary_snapshots;

@@ -110,7 +110,7 @@ proptest! {
 fn stored_types_match_the_layout_number() {
     let folder = TempFolder::new();
     let bytes = folder.sample_bytes();
-    assert!(bytes.starts_with(b"marketing-messages-exporter state 6\n"));
+    assert!(bytes.starts_with(b"marketing-messages-exporter state 7\n"));
     // If this fails, a stored type has changed: increment the layout in `state_store` if it was released.
     let saved = state::decode(&bytes).unwrap().unwrap();
     insta::assert_snapshot!(format!("{saved:#?}"));
@@ -157,15 +157,15 @@ fn file_of_another_layout_is_unusable() {
     let folder = TempFolder::new();
     for (content, expected) in [
         (
-            &b"marketing-messages-exporter state 5\n\x01\x02"[..],
-            "written by another release: expected layout 6, found 5",
+            &b"marketing-messages-exporter state 6\n\x01\x02"[..],
+            "written by another release: expected layout 7, found 6",
         ),
         (
             b"marketing-messages-exporter state 99\n",
-            "written by another release: expected layout 6, found 99",
+            "written by another release: expected layout 7, found 99",
         ),
         (
-            b"marketing-messages-exporter state 6x\n",
+            b"marketing-messages-exporter state 7x\n",
             "damaged: the header is incomplete",
         ),
     ] {
@@ -178,7 +178,7 @@ fn file_of_another_layout_is_unusable() {
 
 #[test]
 fn empty_file_is_initialized() {
-    for content in [&b""[..], b"marketing-messages-exporter state 6\n"] {
+    for content in [&b""[..], b"marketing-messages-exporter state 7\n"] {
         let folder = TempFolder::new();
         fs::write(folder.file(), content).unwrap();
         assert!(state::read(&folder.file()).unwrap().is_none());

@@ -209,6 +209,7 @@ const ALLOWED: &[Allowed] = &[
     allow("docs/reliability.md", "fault", INJECTED),
     allow("ci/landing_page.py", "fault", INJECTED),
     allow("ci/soak.sh", "faults of seed", INJECTED),
+    allow("tests/it/account_totals.rs", "fault", INJECTED),
     allow("tests/it/api_call_counts.rs", "fault", INJECTED),
     allow("tests/it/discovery.rs", "fault", INJECTED),
     allow("tests/it/failures.rs", "fault", INJECTED),

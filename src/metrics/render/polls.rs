@@ -10,7 +10,7 @@ use crate::metrics::labels::{
 };
 use crate::model::MajorUnits;
 use crate::plan::Window;
-use crate::snapshot::{AccountSpend, SourceState, WindowState, withheld_rows};
+use crate::snapshot::{SourceState, WindowState, withheld_rows};
 
 /// Writes the samples of the family `name` for the polls of `sources`. Windows that are duplicates are not polled; sources and windows
 /// without a value, for example before the first poll, have no sample.
@@ -101,7 +101,7 @@ fn query_times<W: Write>(
 fn account_spend<W: Write>(
     writer: &mut SampleWriter<W>,
     name: &str,
-    value: fn(&AccountSpend) -> Option<MajorUnits>,
+    value: fn(&SourceState, usize) -> Option<MajorUnits>,
     sources: &[Arc<SourceState>],
 ) -> io::Result<()> {
     let mut labels = Vec::new();
@@ -109,9 +109,10 @@ fn account_spend<W: Write>(
         let Some(inventory) = &state.inventory else {
             continue;
         };
-        for (window, window_state) in state.source.windows.iter().zip(&state.windows) {
+        let windows = state.source.windows.iter().zip(&state.windows);
+        for (window_idx, (window, window_state)) in windows.enumerate() {
             let total = window_state.account_spend.as_deref();
-            let Some((total, amount)) = total.and_then(|total| Some((total, value(total)?))) else {
+            let Some((total, amount)) = total.zip(value(state, window_idx)) else {
                 continue;
             };
             labels.clear();

@@ -89,7 +89,7 @@ pub(super) struct PollOutcome {
     pub(super) omitted_fields: Vec<String>,
     pub(super) mode: ModeState,
     pub(super) windows: Vec<WindowJob>,
-    /// Spend of the whole ad account by window index, without `unattributed` and `valid_until`; `None` if it was not
+    /// Spend of the whole ad account by window index, without `attribution` and `valid_until`; `None` if it was not
     /// requested or the request failed.
     pub(super) account_spend: Option<Vec<(usize, AccountSpend)>>,
     /// Ids of campaigns that have rows but are missing from the inventory.
@@ -284,7 +284,7 @@ impl Poll<'_> {
                 let total = AccountSpend {
                     spend: MajorUnits(spend),
                     currency,
-                    unattributed: None,
+                    attribution: None,
                     dates: row
                         .map(|row| (row.start, row.stop))
                         .or(window.accepted.first().copied()),

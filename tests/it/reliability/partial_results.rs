@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::heavy::{answer, error, filtered_ids, id};
+use crate::account_totals::{rows_of, settled};
+use crate::page::Page;
 use crate::scripted_server::{ScriptedResponse, ScriptedServer};
 
 /// Message campaigns, which need three requests, and others, which make a query of all campaigns more expensive.
@@ -81,9 +83,8 @@ async fn campaigns_of_failed_part_keep_their_values() {
     let is_failing = Arc::new(AtomicBool::new(false));
     let server = start(&delivered, &is_failing).await;
     let exporter = server.exporter(CONFIG).await;
-    let value = |page: &crate::page::Page, number: usize| {
-        page.value("delivered", &[("campaign_id", &id(number))])
-    };
+    let value =
+        |page: &Page, number: usize| page.value("delivered", &[("campaign_id", &id(number))]);
     let before = exporter.page_all_up().await;
     let success = "query_last_success_timestamp_seconds";
     let first_success = before.value(success, &[("query", "delivery")]);
@@ -98,9 +99,8 @@ async fn campaigns_of_failed_part_keep_their_values() {
         assert_eq!(value(&page, number), Some(5.0), "campaign {number}");
     }
     assert_eq!(page.all("delivered", &[]).len(), MESSAGE_CAMPAIGNS);
-    let failures = |page: &crate::page::Page| {
-        page.value("exporter_poll_failures_total", &[("reason", "rejected")])
-    };
+    let failures =
+        |page: &Page| page.value("exporter_poll_failures_total", &[("reason", "rejected")]);
     let at_failure = page.value(success, &[("query", "delivery")]);
     assert!(at_failure >= first_success);
     let failed = failures(&page);
@@ -134,4 +134,50 @@ async fn campaigns_of_failed_part_keep_their_values() {
     for number in [0, 150, 249] {
         assert_eq!(value(&page, number), Some(7.0), "campaign {number}");
     }
+}
+
+#[tokio::test]
+async fn unattributed_spend_follows_a_partial_answer_that_is_completed() {
+    let is_failing = Arc::new(AtomicBool::new(true));
+    let fails = Arc::clone(&is_failing);
+    let server = ScriptedServer::start(move |path, query| {
+        if path.ends_with("/insights") {
+            if fails.load(Ordering::Relaxed) && filtered_ids(query).contains(&id(150)) {
+                return error(400, 100, None, "Invalid parameter");
+            }
+            return edit(answer(path, query, MESSAGE_CAMPAIGNS), |row| {
+                if query.contains("level=account") {
+                    row["marketing_messages_spend"] = json!("250.00");
+                }
+            });
+        }
+        edit(answer(path, query, CAMPAIGNS), |campaign| {
+            let is_message = campaign["id"].as_str() < Some(id(MESSAGE_CAMPAIGNS).as_str());
+            campaign["is_message_campaign"] = json!(is_message);
+        })
+    })
+    .await;
+    let exporter = server.exporter(CONFIG).await;
+    let page = settled(&exporter, 1, |page| rows_of(page, "today") > 0.0).await;
+    assert_eq!(rows_of(&page, "today"), 150.0);
+    page.assert("account_spend_unattributed", &[], "100");
+    is_failing.store(false, Ordering::Relaxed);
+    let page = settled(&exporter, 1, |page| rows_of(page, "today") > 150.0).await;
+    page.assert("account_spend_unattributed", &[], "0");
+    // The rows are kept while a part fails, so that nothing changes.
+    let polls = |page: &Page| page.value("exporter_polls_total", &[]).unwrap();
+    for fails in [true, false, true] {
+        is_failing.store(fails, Ordering::Relaxed);
+        let before = polls(&exporter.page().await);
+        let page = exporter.page_when(|page| polls(page) >= before + 3.0).await;
+        assert_eq!(rows_of(&page, "today"), 250.0);
+        page.assert("account_spend_unattributed", &[], "0");
+    }
+    let requests = server.requests().into_iter();
+    let totals = requests.filter(|(_, query)| query.contains("level=account"));
+    assert_eq!(
+        totals.count(),
+        2,
+        "one at the start, and one for the change"
+    );
 }

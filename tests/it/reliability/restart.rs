@@ -6,9 +6,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
+use super::heavy::{answer, error, filtered_ids, id};
 use super::program::{Folder, Program};
 use crate::harness::{Api, token, wait_until};
 use crate::page::{Page, Sample};
+use crate::scripted_server::ScriptedServer;
 
 pub(super) fn configure(api: &Api, folder: &Folder, polling: &str) {
     let token = folder.write("token", &token("EVERYONE"));
@@ -210,7 +212,7 @@ async fn unusable_state_file_is_renamed_with_a_warning() {
         assert!(
             fs::read(&path)
                 .unwrap()
-                .starts_with(b"marketing-messages-exporter state 6\n")
+                .starts_with(b"marketing-messages-exporter state 7\n")
         );
     }
 }
@@ -251,4 +253,63 @@ async fn rejected_field_is_not_requested_after_a_restart() {
     }
     let page = program.visitor.page().await;
     page.assert("exporter_field_rejected", &[("field", FIELD)], "1");
+}
+
+#[tokio::test]
+async fn splits_and_heavy_campaigns_are_known_after_a_restart() {
+    const REFUSAL: &str = "Please reduce the amount of data you're asking for";
+    let is_too_heavy = |path: &str, query: &str| {
+        let ids = filtered_ids(query);
+        let has_actions = query.contains("actions") && (ids.is_empty() || ids.contains(&id(7)));
+        let is_split = !ids.is_empty() && ids.len() <= 20;
+        path.ends_with("/insights")
+            && !query.contains("level=account")
+            && (has_actions || !is_split)
+    };
+    let server = ScriptedServer::start(move |path, query| {
+        if is_too_heavy(path, query) {
+            return error(500, 1, None, REFUSAL);
+        }
+        answer(path, query, 60)
+    })
+    .await;
+    let folder = Folder::new();
+    let token = folder.write("token", "EAAGm0");
+    folder.write(
+        "config.yaml",
+        &format!(
+            "graph: {{ url: \"{}\" }}
+polling: {{ interval: 200ms, backoff_max: 200ms }}
+windows: [{{ name: today, date_preset: today }}]
+businesses: [{{ name: acme, access_token_file: {}, ad_accounts: [{{ id: act_1 }}] }}]
+",
+            server.url(),
+            token.display()
+        ),
+    );
+    let mut program = Program::start(&folder, &[&state(&folder)]).await;
+    let heavy = format!("too_heavy: {{\"{}\"}}", id(7));
+    let is_known = |state: &str| state.contains(&heavy) && state.contains("per_query: Some(");
+    saved(&folder, "the splits", is_known).await;
+    program.signal("KILL");
+    program.ended().await;
+    let before = server.requests().len();
+    let program = Program::start(&folder, &[&state(&folder)]).await;
+    let polls = |page: &Page| page.value("exporter_polls_total", &[]);
+    let page = program
+        .visitor
+        .page_when(|page| polls(page) >= Some(3.0))
+        .await;
+    let campaign = id(7);
+    let labels = [
+        ("reason", "actions_too_heavy"),
+        ("campaign_id", campaign.as_str()),
+    ];
+    page.assert("exporter_rows_withheld", &labels, "1");
+    let requests = server.requests().split_off(before);
+    let refused: Vec<_> = requests
+        .iter()
+        .filter(|(path, query)| is_too_heavy(path, query))
+        .collect();
+    assert!(refused.is_empty(), "{refused:?}");
 }

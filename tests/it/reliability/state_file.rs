@@ -87,7 +87,7 @@ async fn kill_repeatedly(api: &Api, moments_ms: [u64; 2]) {
         let log = program.log();
         assert!(!log.contains("cannot use the state file"), "{log}");
         assert_eq!(log.contains("state restored"), is_saved, "{log}");
-        sleep(Duration::from_millis(1_500 + moment)).await;
+        sleep(Duration::from_millis(1_800 + moment)).await;
         program.signal("KILL");
         program.ended().await;
         is_saved = state::read(&folder.path("state")).unwrap().is_some();

@@ -6,8 +6,10 @@ Requires the PyPI package facebook-business. Only the base URL of the SDK is cha
 fails.
 """
 
+import re
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 from facebook_business.adobjects.ad import Ad
 from facebook_business.adobjects.adaccount import AdAccount
@@ -33,7 +35,19 @@ def values(stats):
     return {stat["action_type"]: Decimal(stat["value"]) for stat in stats or []}
 
 
+def compare_numeric_fields():
+    """The fields that `insights.extra_fields` accepts without a warning are fields of the SDK with a single value."""
+    source = Path(__file__).parent.parent / "src" / "graph" / "numeric_fields.rs"
+    constant = source.read_text().split("const NUMERIC_FIELDS", 1)[1].split("];", 1)[0]
+    fields = re.findall(r'^    "([a-z_]+)",$', constant, re.M)
+    check("the list of numeric fields is found", len(fields) > 40)
+    for field in fields:
+        kind = AdsInsights._field_types.get(field)
+        check(f"{field} has a single value, found {kind}", kind == "string")
+
+
 def main(url, token):
+    compare_numeric_fields()
     FacebookSession.GRAPH = url
     FacebookAdsApi.init(access_token=token, crash_log=False)
     accounts = list(User(fbid="me").get_ad_accounts(fields=["name", "currency", "timezone_name"]))

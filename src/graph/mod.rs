@@ -38,7 +38,7 @@ pub use self::limiter::{LimiterConfig, PollDeadline, RateLimiter, RequestKind, R
 pub use self::lookup::{
     IdentifiedNode, NodeKind, identify_node, list_ad_accounts, message_campaigns,
 };
-pub use self::numeric_fields::{is_documented, suggested_field};
+pub use self::numeric_fields::{is_listed_field, suggested_field};
 pub use self::retry::MAX_ATTEMPTS;
 pub use self::session::{CallRecord, Endpoint, Session};
 pub use self::token::{TokenInfo, inspect};

@@ -1,8 +1,9 @@
-//! Numeric fields of insights that Meta documents, which `insights.extra_fields` can name. Source: Meta's page "Ad Account
-//! Insights", version 27.0.
+//! Numeric fields of insights that `insights.extra_fields` can name. All are fields of the class `AdsInsights` in Meta's
+//! SDK for Python, version 26.0.3; `tests/meta_sdk.py` compares them. The SDK does not state which of its fields are
+//! numbers, so that the list has only those with the name of a quantity, and a field that is missing here may be valid.
 
-/// Fields with one number per row. Newer versions of the API can have others.
-const NUMERIC_FIELDS: [&str; 53] = [
+/// Fields with one number per row.
+const NUMERIC_FIELDS: [&str; 52] = [
     "auction_bid",
     "auction_competitiveness",
     "auction_max_competitor_bid",
@@ -12,13 +13,13 @@ const NUMERIC_FIELDS: [&str; 53] = [
     "cost_per_estimated_ad_recallers",
     "cost_per_inline_link_click",
     "cost_per_inline_post_engagement",
+    "cost_per_message_delivered",
     "cost_per_unique_click",
     "cost_per_unique_inline_link_click",
     "cpc",
     "cpm",
     "cpp",
     "ctr",
-    "dda_results",
     "estimated_ad_recall_rate",
     "estimated_ad_recallers",
     "frequency",
@@ -45,12 +46,11 @@ const NUMERIC_FIELDS: [&str; 53] = [
     "marketing_messages_read_rate_benchmark",
     "marketing_messages_sent",
     "marketing_messages_spend",
-    "marketing_messages_website_add_to_cart",
-    "marketing_messages_website_initiate_checkout",
-    "marketing_messages_website_purchase",
-    "marketing_messages_website_purchase_values",
+    "messages_delivered",
+    "messages_delivered_ctr",
     "qualifying_question_qualify_answer_rate",
     "reach",
+    "read_rate",
     "social_spend",
     "spend",
     "unique_clicks",
@@ -58,15 +58,15 @@ const NUMERIC_FIELDS: [&str; 53] = [
     "wish_bid",
 ];
 
-/// Maximum edit distance between a field and the documented one that is suggested for it.
+/// Maximum edit distance between a field and the listed one that is suggested for it.
 const MAX_SUGGESTION_DISTANCE: usize = 3;
 
-/// Returns whether Meta documents the field.
-pub fn is_documented(field: &str) -> bool {
+/// Returns whether the field is in this release's list of numeric fields.
+pub fn is_listed_field(field: &str) -> bool {
     NUMERIC_FIELDS.binary_search(&field).is_ok()
 }
 
-/// Returns the documented field that was probably meant.
+/// Returns the listed field that was probably meant.
 pub fn suggested_field(field: &str) -> Option<&'static str> {
     let distances = NUMERIC_FIELDS.map(|known| (strsim::osa_distance(field, known), known));
     let (distance, known) = distances.into_iter().min()?;
@@ -75,14 +75,14 @@ pub fn suggested_field(field: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{NUMERIC_FIELDS, is_documented, suggested_field};
+    use super::{NUMERIC_FIELDS, is_listed_field, suggested_field};
     use crate::model::InsightField;
 
     #[test]
-    fn every_built_in_field_is_documented() {
+    fn every_built_in_field_is_listed() {
         assert!(NUMERIC_FIELDS.is_sorted());
         for field in InsightField::ALL {
-            assert!(is_documented(field.field()), "{}", field.field());
+            assert!(is_listed_field(field.field()), "{}", field.field());
         }
     }
 

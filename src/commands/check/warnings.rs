@@ -161,17 +161,17 @@ fn is_readable_by_all(path: &Path) -> bool {
     metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
-/// Warns about extra fields that Meta does not document. The list can be older than the API, so this is only a warning.
+/// Warns about extra fields that this release does not know. Its list is incomplete, so this is only a warning.
 fn add_unknown_fields(warnings: &mut Vec<String>, config: &Config) {
     for extra in &config.insights.extra_fields {
         let field = &extra.field;
-        if graph::is_documented(field) {
+        if graph::is_listed_field(field) {
             continue;
         }
         let suggestion = graph::suggested_field(field)
             .map_or_else(String::new, |known| format!("did you mean `{known}`? "));
         warnings.push(format!(
-            "insights.extra_fields: this release knows no numeric field `{field}`; {suggestion}check --live tests it"
+            "insights.extra_fields: `{field}` is not in this release's list of numeric fields, which is not complete; {suggestion}check --live tests it"
         ));
     }
 }

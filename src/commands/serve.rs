@@ -15,8 +15,8 @@ use crate::app::{App, AppError, StateFile};
 use crate::cli::{AutoReloadInterval, CommonFlags};
 use crate::config::Config;
 use crate::http::{self, WebConfigFile};
-use crate::platform::file_reader::ConfigFile;
-use crate::platform::{ListenFds, ServiceManager, proxy};
+use crate::platform::file_reader::{ConfigFile, LoadedConfig};
+use crate::platform::{ListenFds, ServiceManager, limited_read, proxy};
 use crate::state::{self, StoreError};
 
 /// Serves until `stop` completes. Each message of `reload_signals` (sent on SIGHUP) reloads the config. `sockets` are
@@ -134,8 +134,10 @@ fn validate_state_file(path: &Path) -> Result<(), CommandError> {
     // An unnamed file leaves nothing behind.
     tempfile::tempfile_in(folder).map_err(|error| {
         invalid(format!(
-            "cannot write to the directory {}: {error}; create it, and give this user access",
-            folder.display()
+            "cannot write to the directory {}: {}{}; create it, and give this user access",
+            folder.display(),
+            limited_read::describe_error(&error),
+            limited_read::describe_access(folder, &error)
         ))
     })?;
     Ok(())

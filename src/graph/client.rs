@@ -38,7 +38,7 @@ pub struct Client {
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The `ca_file` cannot be read.
-    #[error("graph.ca_file: {path}: {source}")]
+    #[error("graph.ca_file: {path}: {source}; correct the path, or remove the key")]
     CaFile {
         /// Path of the file.
         path: String,
@@ -46,7 +46,9 @@ pub enum SetupError {
         source: std::io::Error,
     },
     /// The `ca_file` contains no certificates.
-    #[error("graph.ca_file: {path}: expected PEM certificates, found none")]
+    #[error(
+        "graph.ca_file: {path}: expected PEM certificates, found none; use another file, or remove the key"
+    )]
     CaFormat {
         /// Path of the file.
         path: String,

@@ -172,7 +172,7 @@ impl ErrorCause {
                 "the user removed the app: let the user add it again, and write the new token to its file or variable"
             }
             Self::ObjectAccess => {
-                "assign this object to the token's user in Meta's business settings; a wrong id returns the same error, and so does an app without Tech Provider verification"
+                "assign this object to the token's user in Meta's business settings; a wrong id, or that of a page or business, returns the same error, and so does an app without Tech Provider verification"
             }
             Self::MissingPermission => {
                 "grant the app the permission ads_read, and create a new access token with it; the error message can name another permission"

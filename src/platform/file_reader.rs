@@ -251,8 +251,10 @@ impl ConfigFile {
 
     fn read_main(&self) -> Result<NamedDocument, ConfigErrors> {
         read_document(&self.path).map_err(|error| {
-            let text = if self.path.exists() {
-                format!("{error}; save the file as UTF-8, readable by this user")
+            let text = if error.contains("UTF-8") {
+                format!("{error}; save the file as UTF-8")
+            } else if self.path.exists() {
+                format!("{error}; make the file readable for this user")
             } else {
                 format!("{error}; {MISSING_CONFIG_REMEDY}")
             };

@@ -110,7 +110,7 @@ pub fn describe_access(path: &Path, error: &io::Error) -> String {
     let user = rustix::process::getuid().as_raw();
     match std::fs::metadata(path) {
         Ok(metadata) => format!(
-            " (owner {}, mode {:o}; the exporter runs as user {user})",
+            " (owner {}, mode {:03o}; the exporter runs as user {user})",
             metadata.uid(),
             metadata.mode() & 0o7777
         ),

@@ -67,7 +67,7 @@ pub fn read_secret(source: &SecretSource) -> Result<Secret, SecretError> {
         SecretSource::Env(name) => std::env::var(name)
             .map_err(|error| {
                 SecretError::NotFound(match error {
-                    VarError::NotPresent => format!("{source} is not set"),
+                    VarError::NotPresent => format!("{source} is not set; set it for the exporter"),
                     VarError::NotUnicode(_) => format!("{source} is not valid UTF-8"),
                 })
             })?

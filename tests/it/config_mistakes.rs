@@ -16,7 +16,7 @@ businesses:
 ";
 
 /// Each mistake: the part of `BASE` to replace, the replacement, and what the answer contains.
-const MISTAKES: [(&str, &str, &[&str]); 39] = [
+const MISTAKES: [(&str, &str, &[&str]); 47] = [
     (
         "act_10150000000001201",
         "act_1015-0000-0000-1201",
@@ -197,6 +197,67 @@ const MISTAKES: [(&str, &str, &[&str]); 39] = [
         "      - campaign_name: a\n        campaigns: [\"1\"]\n        id",
         &["either `campaigns` or `campaign_name`"],
     ),
+    (
+        "    ad_accounts",
+        "    thresholds: [{ window: today }]\n    ad_accounts",
+        &[
+            ":6: businesses[0].thresholds[0]: expected at least one limit",
+            "add one such as `max_spend`",
+        ],
+    ),
+    (
+        "    ad_accounts",
+        "    thresholds: [{ window: yesterday, max_spend: 1 }]\n    ad_accounts",
+        &[
+            ":6: ",
+            "one of the windows `today`, `last_30d`, found `yesterday`; name one of them, or add this one to `windows`",
+        ],
+    ),
+    (
+        "    ad_accounts",
+        "    labels: { business: x }\n    ad_accounts",
+        &[":6: businesses[0].labels.business: ", "choose another"],
+    ),
+    (
+        "    ad_accounts",
+        "    labels: { cost: 42 }\n    ad_accounts",
+        &[
+            ":6: businesses[0].labels.cost: ",
+            "found a number; put it in quotes",
+        ],
+    ),
+    (
+        "businesses:\n",
+        "businesses:\n  - { name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }\n",
+        &[
+            ":5: businesses[1].name: ",
+            "found the name of `businesses[0]`; choose another",
+        ],
+    ),
+    (
+        "    ad_accounts",
+        "    campaigns: [{ id: act_10150000000001201 }]\n    ad_accounts",
+        &[
+            ":6: businesses[0].campaigns[0].id: ",
+            "list it under `ad_accounts`",
+        ],
+    ),
+    (
+        "graph:",
+        "windows: [{ name: t, date_preset: today, time_range: { since: 2026-01-01, until: 2026-01-02 } }]\ngraph:",
+        &[
+            ":1: windows[0]: ",
+            "either `date_preset` or `time_range`, found both; remove one",
+        ],
+    ),
+    (
+        "access_token_file: tok",
+        "access_token: EAABsecretsecretsecret",
+        &[
+            ":5: businesses[0].access_token: ",
+            "move the token to a file",
+        ],
+    ),
     (BASE, "", &["config.example.yaml", "`demo`"]),
 ];
 
@@ -212,11 +273,24 @@ fn mistake_has_helpful_answer() {
                 "expected {fragment:?} in:\n{errors}\nof:\n{text}"
             );
         }
+        assert!(!errors.contains("secretsecret"), "{errors}");
         assert!(
             errors.lines().count() <= 2,
             "one mistake should give one answer:\n{errors}"
         );
     }
+}
+
+#[test]
+fn level_account_refuses_campaign_sources() {
+    let campaign = "    campaigns: [{ id: \"120210000000000001\" }]\n    ad_accounts";
+    let text = BASE.replacen("    ad_accounts", campaign, 1);
+    let text = format!("insights: {{ level: account }}\n{text}");
+    let errors = parse_main(&text).expect_err(&text);
+    assert!(
+        errors.contains(":7: businesses[0].campaigns: expected no campaigns with `insights.level: account`, found 1; "),
+        "{errors}"
+    );
 }
 
 #[test]

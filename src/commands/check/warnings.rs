@@ -101,7 +101,7 @@ pub(super) fn limits_in_several_currencies<'a>(
     currencies.into_iter().map(warning).collect()
 }
 
-/// Returns all warnings. Each starts with the path of the setting in the config, or with the name of the source.
+/// Returns all warnings. Each starts with the path of the setting in the config, or with the name of the business.
 pub(super) fn all(config: &Config, estimate: &ConfigEstimate, today: Date) -> Vec<String> {
     let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     if graph::is_retired(&config.graph.version, today) {
@@ -118,15 +118,16 @@ pub(super) fn all(config: &Config, estimate: &ConfigEstimate, today: Date) -> Ve
     add_silent_alerts(&mut warnings, config);
     add_long_urls(&mut warnings, config);
     add_high_costs(&mut warnings, config, estimate);
-    for (business_idx, business) in config.businesses.iter().enumerate() {
+    for business in &config.businesses {
+        let name = &business.name;
         if let Err(error) = secrets::read_secret(&business.token) {
-            warnings.push(format!("businesses[{business_idx}]: access token: {error}"));
+            warnings.push(format!("{name}: access token: {error}"));
         }
         if let SecretSource::File(path) = &business.token
             && is_readable_by_all(path)
         {
             warnings.push(format!(
-                "businesses[{business_idx}]: access token: every user of this system can read {}; run `chmod o-r` on it",
+                "{name}: access token: every user of this system can read {}; run `chmod o-r` on it",
                 path.display()
             ));
         }

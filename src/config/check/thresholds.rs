@@ -144,7 +144,7 @@ pub(in crate::config) fn check(
             diagnostics.add(
                 &path.key("window"),
                 format!(
-                    "expected {}, found {}",
+                    "expected {}, found {}; name one of them, or add this one to `windows`",
                     window_choice(windows),
                     quote_or_redact(window)
                 ),

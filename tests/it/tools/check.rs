@@ -115,7 +115,7 @@ businesses: [{ name: acme, access_token_env: NO_SUCH_TOKEN, ad_accounts: [{ id: 
         "series are many",
         "acme: act_1: ",
         "calls per hour do not fit in the development tier",
-        "businesses[0]: access token: environment variable NO_SUCH_TOKEN is not set",
+        "acme: access token: environment variable NO_SUCH_TOKEN is not set",
     ] {
         assert!(has_warning(&output, text), "{text}: {output:#}");
     }
@@ -244,7 +244,11 @@ async fn example_config_has_no_warnings_except_tokens() {
 async fn check_refuses_what_serving_refuses() {
     let with = |text: &str| format!("{text}\n{BUSINESS}");
     for (config, flag, expected) in [
-        (with("graph: { ca_file: missing.pem }"), None, "missing.pem"),
+        (
+            with("graph: { ca_file: missing.pem }"),
+            None,
+            "missing.pem: No such file or directory (os error 2); correct the path, or remove the key",
+        ),
         (
             with(""),
             Some("--web.config.file=missing.yaml"),

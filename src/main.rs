@@ -97,6 +97,9 @@ async fn run(cli: Cli, sockets: Option<ListenFds>) -> Result<ExitCode, CommandEr
             let show_status = status_line();
             let result = check::run(flags, options, &show_status).await;
             show_status("");
+            if let Err(error) = &result {
+                print(&check::refusal(flags, options, error))?;
+            }
             return print_result(result?);
         }
         Some(Command::Backfill(options)) => {

@@ -113,6 +113,23 @@ pub async fn run(
     Ok((output, ok))
 }
 
+/// Returns the output for a config that is refused: with `--output=json` an object with the errors, otherwise nothing,
+/// because standard error has them.
+pub fn refusal(flags: &cli::CommonFlags, check: &cli::CheckFlags, error: &CommandError) -> String {
+    match check.output {
+        CheckOutput::Text => String::new(),
+        CheckOutput::Json => {
+            let error = error.to_string();
+            let value = json!({
+                "config": flags.config_file.display().to_string(),
+                "valid": false,
+                "errors": error.lines().collect::<Vec<_>>(),
+            });
+            format!("{value:#}\n")
+        }
+    }
+}
+
 /// Column titles of the table; the first two columns are texts, the others numbers.
 const COLUMNS: [&str; 8] = [
     "business",

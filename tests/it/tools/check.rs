@@ -281,6 +281,27 @@ async fn check_refuses_what_serving_refuses() {
 }
 
 #[tokio::test]
+async fn refused_config_is_reported_as_json() {
+    let arguments = ["check", "--output=json"];
+    let config = format!("polling: {{ intervall: 1m }}\nfoo: 1\n{BUSINESS}");
+    let (code, out, log) = Program::start(&config, &arguments).end().await;
+    assert_eq!(code, Some(2), "{log:#?}");
+    let output: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(output["valid"], false);
+    let errors: Vec<&str> = output["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error.as_str().unwrap())
+        .collect();
+    assert_eq!(errors, log, "standard error should have the same errors");
+    assert!(
+        errors[0].contains("intervall") && errors[1].contains("foo"),
+        "{errors:?}"
+    );
+}
+
+#[tokio::test]
 async fn check_strict_exits_with_1_if_there_are_warnings() {
     for (config, warning) in [
         (

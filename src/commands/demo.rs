@@ -37,6 +37,15 @@ pub async fn run(
         .map(|fault| Fault::parse(fault))
         .collect::<Result<Vec<_>, _>>();
     let faults = faults.map_err(|error| CommandError::InvalidInput(format!("--fault: {error}")))?;
+    let world = World::demo();
+    for name in faults.iter().flat_map(Fault::businesses) {
+        let mut tokens = world.tokens.iter().map(|token| token.business.as_str());
+        if !tokens.any(|business| business == name) {
+            return Err(CommandError::InvalidInput(format!(
+                "--fault: unknown business `{name}`; use a name of `demo --print-config`"
+            )));
+        }
+    }
     let web = web_config(flags)?;
     let scheme = web.scheme();
     let address = std::slice::from_ref(&demo.simulator_listen_address);
@@ -45,7 +54,6 @@ pub async fn run(
             "--simulator.listen-address: expected an address, found none".to_owned(),
         ));
     };
-    let world = World::demo();
     let config = config(&world)?;
     let simulator = Simulator::start(listener, world, Arc::new(clock::now))
         .await

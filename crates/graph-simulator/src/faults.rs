@@ -125,6 +125,14 @@ impl Fault {
         Self::parse_parts(text.trim()).map_err(FaultSyntaxError)
     }
 
+    /// Returns the names of the businesses in the scopes.
+    pub fn businesses(&self) -> impl Iterator<Item = &str> {
+        self.scopes.iter().filter_map(|scope| match scope {
+            FaultScope::Business(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
     /// Parses a text without surrounding white space. Returns the text of the error.
     fn parse_parts(text: &str) -> Result<Self, String> {
         let (rest, percent) = split_number(text, '~')?;

@@ -119,6 +119,10 @@ async fn demo_invalid_fault_is_refused() {
         ("hang~500", "from 1 to 100"),
         ("hang*0", "at least 1"),
         ("hang@endpoint:foo", "unknown endpoint"),
+        (
+            "hang@business:typo",
+            "unknown business `typo`; use a name of",
+        ),
     ] {
         let flag = format!("--fault={fault}");
         let (code, _, log) = Program::bare(&["demo", &flag]).end().await;

@@ -29,6 +29,8 @@ NOT_RUN = {
     "kubectl": "the step kubernetes applies the manifests",
     "systemctl": "the step systemd runs the unit",
     "useradd": "changes the system",
+    "chmod": "changes the system",
+    "htpasswd": "requests the password from the terminal",
     "runuser": "needs the user that useradd adds",
     "chown": "changes the system",
     "sudo": "changes the system",

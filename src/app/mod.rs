@@ -81,6 +81,9 @@ pub enum AppError {
         /// Reason.
         source: StoreError,
     },
+    /// The users of businesses contradict the web config.
+    #[error("{0}")]
+    WebUsers(String),
     /// A task that runs until shutdown returned or panicked.
     #[error("an internal task ended unexpectedly: {0}; please report this bug")]
     TaskEnded(String),
@@ -241,9 +244,12 @@ impl App {
 
     /// Reports business files that were refused at the start.
     #[must_use]
-    pub fn with_refused_files(self, errors: &ConfigErrors, files: usize) -> Self {
+    pub fn with_refused_files(mut self, errors: &ConfigErrors, files: usize) -> Self {
         self.self_metrics.server.set_config_files_refused(files);
         if !errors.is_empty() {
+            if let Some((reloader, _)) = &mut self.reloader {
+                reloader.set_refused_files();
+            }
             self.self_metrics.record_reload(None);
             self.served_config.send_modify(|served_config| {
                 let mut changed = ServedConfig::clone(served_config);
@@ -256,7 +262,9 @@ impl App {
 
     /// Returns the access policy in force, and whether the lifecycle endpoints are enabled.
     pub fn access(&self) -> (AccessSummary, bool) {
-        (self.web.summary(), self.lifecycle)
+        let mut summary = self.web.summary();
+        summary.business_users = self.config.business_users().len();
+        (summary, self.lifecycle)
     }
 
     /// Sets the web config, which determines TLS, users and headers.
@@ -335,13 +343,18 @@ impl App {
     /// sockets, and `telemetry_path` is the path of the metrics page (`--web.telemetry-path`).
     ///
     /// # Errors
-    /// Returns [`AppError::TaskEnded`] if a task ends before `stop` completes.
+    /// Returns [`AppError::WebUsers`] if the users of businesses contradict the web config, so that nothing is served,
+    /// and [`AppError::TaskEnded`] if a task ends before `stop` completes.
     pub async fn run(
         self,
         listeners: Vec<TcpListener>,
         telemetry_path: String,
         stop: impl Future<Output = ()>,
     ) -> Result<(), AppError> {
+        self.web
+            .reserve_business_users(self.config.business_users())
+            .and_then(|()| self.web.activate_business_users())
+            .map_err(AppError::WebUsers)?;
         let (stop_sender, stopped) = watch::channel(false);
         let (reload_sender, reload_requests) = mpsc::channel(1);
         let (config_sender, new_configs) = mpsc::channel(1);

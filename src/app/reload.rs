@@ -37,6 +37,8 @@ pub(super) struct Reloader {
     config: Option<Arc<Config>>,
     /// Ad accounts of the last lookup.
     listing: AccountListing,
+    /// Whether the last reload had errors.
+    has_errors: bool,
 }
 
 /// Waits for the next message of a lookup; never completes without one.
@@ -88,6 +90,7 @@ impl Reloader {
             auto_reload_interval: None,
             config: None,
             listing: AccountListing::new(),
+            has_errors: false,
         }
     }
 
@@ -96,8 +99,14 @@ impl Reloader {
         self.auto_reload_interval = interval;
     }
 
-    /// Returns after the next check that finds changed files.
-    async fn files_changed(&self) {
+    /// Records that files were refused at the start.
+    pub(super) fn set_refused_files(&mut self) {
+        self.has_errors = true;
+    }
+
+    /// Returns after the next check that finds changed files, or users of the web config without which the last errors
+    /// may not be any more.
+    async fn files_changed(&self, web: &WebConfigFile) {
         let Some(interval) = self.auto_reload_interval else {
             return std::future::pending().await;
         };
@@ -109,6 +118,9 @@ impl Reloader {
                 .await
                 .unwrap_or(false)
             {
+                return;
+            }
+            if self.has_errors && self.file.web_config_users() != Some(&web.user_names().await) {
                 return;
             }
         }
@@ -154,10 +166,11 @@ impl Reloader {
                 }
                 Some(()) = hangups.recv() => Trigger::Signal,
                 Some(request) = requests.recv() => Trigger::Request(request),
-                () = self.files_changed() => Trigger::ChangedFiles,
+                () = self.files_changed(&targets.web) => Trigger::ChangedFiles,
             };
             targets.service_manager.reloading();
             let mut result = self.reload(&targets).await;
+            self.has_errors = result.is_err();
             lookup = self.start_lookup(Duration::ZERO);
             // Changed config files are not a reason to apply a web config with less protection.
             let is_deliberate = !matches!(trigger, Trigger::ChangedFiles);
@@ -222,6 +235,9 @@ impl Reloader {
     /// their previous versions while the rest is applied.
     async fn reload(&mut self, targets: &ReloadTargets) -> Result<(), String> {
         let self_metrics = &targets.self_metrics;
+        // A user can move from the web config to a business, or back, in one reload.
+        self.file
+            .set_web_config_users(targets.web.user_names().await);
         let loaded = match self.load().await {
             Ok(loaded) => {
                 let refused_files = loaded.refused_files();
@@ -234,7 +250,13 @@ impl Reloader {
                 let refused = loaded.refused;
                 let expanded = loaded.config.with_listed_accounts(&self.listing);
                 let config = loaded.config;
-                prepare(expanded, self.shard).map(|new_config| {
+                // From here on, users that are removed have no access; new ones have it once their business is served.
+                let users = config.business_users();
+                let prepared = prepare(expanded, self.shard).and_then(|new_config| {
+                    targets.web.reserve_business_users(users)?;
+                    Ok(new_config)
+                });
+                prepared.map(|new_config| {
                     self.config = Some(Arc::new(config));
                     (new_config, refused, refused_files)
                 })
@@ -294,6 +316,14 @@ impl Reloader {
             .served_config
             .send_replace(Arc::clone(&served_config));
         targets.web.set_known_businesses(served_config);
+        if let Err(error) = targets.web.activate_business_users() {
+            self_metrics.record_reload(None);
+            tracing::error!(
+                error,
+                "new users of businesses have no access; reload again"
+            );
+            return Err(error);
+        }
         if file_errors.is_empty() {
             self_metrics.record_reload(Some(clock::now()));
             tracing::info!("config reloaded");

@@ -15,7 +15,7 @@ use crate::app::{App, AppError, StateFile};
 use crate::cli::{AutoReloadInterval, CommonFlags};
 use crate::config::Config;
 use crate::http::{self, WebConfigFile};
-use crate::platform::file_reader::ConfigFile;
+use crate::platform::file_reader::{ConfigFile, LoadedConfig};
 use crate::platform::{ListenFds, ServiceManager, limited_read, proxy};
 use crate::state::{self, StoreError};
 
@@ -32,16 +32,11 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), CommandError> {
     let shard = flags.shard()?;
-    let file = ConfigFile::new(&flags.config_file);
     // On a separate thread, so that a file system that does not respond does not delay signals.
-    let (file, loaded) = spawn_blocking(move || {
-        let mut file = file;
-        let loaded = file.load();
-        (file, loaded)
-    })
-    .await
-    .map_err(|error| CommandError::Failed(format!("reading the config: {error}")))?;
-    let loaded = loaded?;
+    let files = flags.clone();
+    let (file, loaded, web) = spawn_blocking(move || load(&files))
+        .await
+        .map_err(|error| CommandError::Failed(format!("reading the config: {error}")))??;
     let config = &loaded.config;
     for warning in &loaded.warnings {
         tracing::warn!(warning, "config warning");
@@ -79,7 +74,7 @@ pub async fn run(
         }
     }
     let app = app.with_health_listeners(health_listeners);
-    let app = app.with_web_config(web_config(flags)?);
+    let app = app.with_web_config(web);
     let app = app.with_service_manager(ServiceManager::from_env());
     let listeners = listeners(flags, sockets).await?;
     tracing::info!(
@@ -96,6 +91,35 @@ pub async fn run(
     run_until(app, listeners, flags, stop).await
 }
 
+/// Reads the config, its business files and the web config.
+///
+/// # Errors
+/// Returns all errors of all files, if the main file or the web config is invalid or no business is left.
+pub(super) fn load(
+    flags: &CommonFlags,
+) -> Result<(ConfigFile, LoadedConfig, WebConfigFile), CommandError> {
+    let web = match flags.web_config() {
+        Some(path) => WebConfigFile::load(path),
+        None => Ok(WebConfigFile::none()),
+    };
+    let mut file = ConfigFile::new(&flags.config_file);
+    if let Ok(web) = &web {
+        file.set_web_config_users(web.loaded_user_names());
+    }
+    match (file.load(), web) {
+        (Ok(loaded), Ok(web)) => Ok((file, loaded, web)),
+        (Err(errors), Ok(_)) => Err(errors.into()),
+        (loaded, Err(web_errors)) => {
+            let mut errors = match loaded {
+                Ok(loaded) => loaded.refused,
+                Err(errors) => errors,
+            };
+            errors.append(web_errors);
+            Err(errors.into())
+        }
+    }
+}
+
 /// Opens the state file.
 async fn state_file(path: &Path) -> Result<StateFile, AppError> {
     let opened = StateFile::open(path.to_owned()).await;
@@ -105,11 +129,10 @@ async fn state_file(path: &Path) -> Result<StateFile, AppError> {
     })
 }
 
-/// Validates everything that serving needs before the first poll, without polling: builds every client, loads the web
-/// config with its certificates, and checks that the state file can be written.
+/// Validates everything else that serving needs before the first poll, without polling: builds every client, and checks
+/// that the state file can be written.
 pub(super) fn validate(flags: &CommonFlags, config: &Config) -> Result<(), CommandError> {
-    let app = App::new(config, flags.shard()?)?;
-    let _ = app.with_web_config(web_config(flags)?);
+    let _ = App::new(config, flags.shard()?)?;
     match flags.state_file() {
         Some(path) => validate_state_file(path),
         None => Ok(()),
@@ -181,6 +204,7 @@ fn log_access(app: &App, listeners: &[TcpListener]) {
         client_certificates = access.has_client_certificates,
         users = access.users,
         business_scopes = access.has_scopes,
+        business_users = access.business_users,
         lifecycle,
         "access policy in force"
     );

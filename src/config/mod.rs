@@ -11,6 +11,7 @@ mod check;
 mod defaults;
 mod diagnostics;
 mod parse;
+mod password_hash;
 mod unchecked;
 mod web;
 
@@ -25,6 +26,7 @@ pub use self::check::labels::{BUILT_IN_LABELS, ConfigLabels};
 pub use self::check::settings::MAX_QUOTA_SHARE;
 pub use self::check::thresholds::{THRESHOLD_METRICS, ThresholdSet, WindowThresholds};
 pub use self::diagnostics::{ConfigError, ConfigErrors, NamedDocument};
+pub use self::password_hash::PasswordHash;
 pub use self::unchecked::{PartialReload, UncheckedConfig};
 pub use self::web::{ClientAuth, PemSource, RateLimit, TlsSettings, UserScope, WebSettings};
 
@@ -93,6 +95,19 @@ impl Config {
             business.ad_accounts = accounts.collect();
         }
         config
+    }
+
+    /// Returns the users of all businesses.
+    pub fn business_users(&self) -> Vec<BusinessUser> {
+        let users = self.businesses.iter().flat_map(|business| {
+            let users = business.web_users.iter();
+            users.map(|(name, hash)| BusinessUser {
+                name: name.clone(),
+                hash: hash.clone(),
+                business: business.name.as_str().into(),
+            })
+        });
+        users.collect()
     }
 
     /// Adds a warning for each ad account that several businesses poll: its values are exported
@@ -250,6 +265,19 @@ pub struct BusinessConfig {
     pub excluded_metrics: Vec<String>,
     /// Maximum number of series on the metrics page; `None`: no limit.
     pub max_series: Option<usize>,
+    /// Names and password hashes of the users that see exactly this business.
+    pub web_users: Vec<(String, PasswordHash)>,
+}
+
+/// A user that a business defines, with access to this business only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BusinessUser {
+    /// User name, unique among all users.
+    pub name: String,
+    /// Hash of the password.
+    pub hash: PasswordHash,
+    /// Name of the business.
+    pub business: Box<str>,
 }
 
 /// Settings of all ad accounts with message campaigns that a token can access.

@@ -3,7 +3,9 @@
 //! The main file is parsed first, because it names the business files. Reading them is the task of
 //! the caller.
 
-use super::check::businesses::{BusinessNames, CheckContext};
+use std::collections::BTreeSet;
+
+use super::check::businesses::{CheckContext, UniqueNames};
 use super::check::secrets::LookUpVariable;
 use super::check::{businesses, insights, metrics, settings, windows};
 use super::diagnostics::{ConfigErrors, Diagnostics, NamedDocument};
@@ -30,6 +32,8 @@ pub struct UncheckedConfig {
     variables: LookUpVariable,
     /// Whether each business needs a source.
     requires_sources: bool,
+    /// Users of the web config; `None`: the web config is not known.
+    web_config_users: Option<BTreeSet<String>>,
     /// Description of each pattern of `business_files` without a match.
     unmatched_patterns: Vec<String>,
 }
@@ -49,7 +53,7 @@ pub struct PartialReload {
 struct MainCheck {
     config: Config,
     context: CheckContext,
-    names: BusinessNames,
+    names: UniqueNames,
     errors: ConfigErrors,
 }
 
@@ -68,6 +72,7 @@ impl UncheckedConfig {
             shape_errors,
             variables: |_| None,
             requires_sources: true,
+            web_config_users: None,
             unmatched_patterns: Vec::new(),
         })
     }
@@ -76,6 +81,16 @@ impl UncheckedConfig {
     #[must_use]
     pub fn with_variables(self, variables: fn(&str) -> Option<String>) -> Self {
         Self { variables, ..self }
+    }
+
+    /// Sets the names of the users of the web config, which the users of businesses must agree with;
+    /// without a web config, there are none. With `None` they are not compared.
+    #[must_use]
+    pub fn with_web_config_users(self, web_config_users: Option<BTreeSet<String>>) -> Self {
+        Self {
+            web_config_users,
+            ..self
+        }
     }
 
     /// Accepts businesses without sources, for the command that looks for sources.
@@ -157,29 +172,48 @@ impl UncheckedConfig {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let mut refused = ConfigErrors::default();
-        let mut good = Vec::new();
-        for current in business_files {
-            let previous = last_good.iter().find(|last| last.name == current.name);
-            let versions = [Some(current), previous].into_iter().flatten();
+        let previous_of =
+            |file: &NamedDocument| last_good.iter().find(|last| last.name == file.name);
+        // Files in force come first, so that a new file cannot take the name of a business or user from
+        // them.
+        let mut files: Vec<(usize, &NamedDocument)> = business_files.iter().enumerate().collect();
+        files.sort_by_key(|(_, file)| match previous_of(file) {
+            Some(previous) if previous.text == file.text => 0,
+            Some(_) => 1,
+            None => 2,
+        });
+        let mut checked = Vec::new();
+        let mut errors = Vec::new();
+        for (file_idx, current) in files {
+            let versions = [Some(current), previous_of(current)].into_iter().flatten();
             for (version_idx, document) in versions.enumerate() {
                 match check_document(document, &context, &mut names) {
-                    Ok((mut businesses, warnings)) => {
-                        config.businesses.append(&mut businesses);
-                        config.warnings.append(warnings);
-                        good.push(document.clone());
+                    Ok((businesses, warnings)) => {
+                        checked.push((file_idx, businesses, warnings, document));
                         break;
                     }
-                    Err(document_errors) => {
+                    Err(file_errors) => {
                         // A bad version must not reserve names.
-                        names.retain(|_, (name, _)| *name != document.name);
+                        names.remove_document(&document.name);
                         // Only errors of the current version are reported.
                         if version_idx == 0 {
-                            refused.append(document_errors);
+                            errors.push((file_idx, file_errors));
                         }
                     }
                 }
             }
+        }
+        checked.sort_by_key(|(file_idx, ..)| *file_idx);
+        errors.sort_by_key(|(file_idx, _)| *file_idx);
+        let mut refused = ConfigErrors::default();
+        for (_, file_errors) in errors {
+            refused.append(file_errors);
+        }
+        let mut good = Vec::new();
+        for (_, mut businesses, warnings, document) in checked {
+            config.businesses.append(&mut businesses);
+            config.warnings.append(warnings);
+            good.push(document.clone());
         }
         if config.businesses.is_empty() {
             refused.append(self.no_businesses());
@@ -236,8 +270,9 @@ impl UncheckedConfig {
             defaults,
             variables: self.variables,
             requires_sources: self.requires_sources,
+            web_config_users: self.web_config_users.clone(),
         };
-        let mut names = BusinessNames::new();
+        let mut names = UniqueNames::default();
         let businesses = businesses::check(
             &mut diagnostics,
             &root.key("businesses"),
@@ -284,7 +319,7 @@ impl UncheckedConfig {
 fn check_document(
     document: &NamedDocument,
     context: &CheckContext,
-    names: &mut BusinessNames,
+    names: &mut UniqueNames,
 ) -> Result<(Vec<BusinessConfig>, ConfigErrors), ConfigErrors> {
     let (raw, mut diagnostics): (RawList<RawBusiness>, _) =
         document::parse(document, EMPTY_BUSINESS_FILE)?;

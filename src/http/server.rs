@@ -286,9 +286,9 @@ impl RequestContext {
             )),
             None => app_state.respond_health(request),
             Some(web) => {
-                let policy = web.current_cached().await;
+                let (policy, login) = web.authenticate(request.headers(), self.peer).await;
                 if policy.requirements == self.requirements {
-                    policy.respond(app_state, request, self.peer).await
+                    policy.respond(app_state, request, self.peer, login).await
                 } else {
                     // Such as a plain connection that was opened before TLS was switched on.
                     close(plain_text(

@@ -56,7 +56,7 @@ impl LoadedConfig {
 /// Returns all errors of all files.
 pub fn load_without_sources(path: &Path) -> Result<Config, ConfigErrors> {
     let file = ConfigFile::new(path);
-    let unchecked = parse_main(file.read_main()?)?.with_optional_sources();
+    let unchecked = file.parse_main(file.read_main()?)?.with_optional_sources();
     let files = file.read_business_files(&unchecked);
     let unchecked = unchecked.with_unmatched_patterns(&files.unmatched_patterns);
     let mut errors = files.invalid_patterns;
@@ -79,6 +79,8 @@ pub struct ConfigFile {
     last_good: Vec<NamedDocument>,
     /// Hash of what the last load has read; `None` before the first one.
     last_checksum: Option<u64>,
+    /// Users of the web config, which those of businesses must agree with; `None`: not compared.
+    web_config_users: Option<BTreeSet<String>>,
 }
 
 /// Content of the business files.
@@ -93,12 +95,6 @@ struct BusinessFiles {
     unreadable_folders: Vec<PathBuf>,
     /// Description of each pattern that matches no file.
     unmatched_patterns: Vec<String>,
-}
-
-/// Parses a main file, in which variables of the environment are expanded.
-fn parse_main(main: NamedDocument) -> Result<UncheckedConfig, ConfigErrors> {
-    let unchecked = UncheckedConfig::parse(main)?;
-    Ok(unchecked.with_variables(|name| std::env::var(name).ok()))
 }
 
 /// Content of all files.
@@ -132,7 +128,18 @@ impl ConfigFile {
             path: path.to_owned(),
             last_good: Vec::new(),
             last_checksum: None,
+            web_config_users: None,
         }
+    }
+
+    /// Sets the users of the web config, with which the next loads compare those of the businesses.
+    pub fn set_web_config_users(&mut self, names: BTreeSet<String>) {
+        self.web_config_users = Some(names);
+    }
+
+    /// Returns the users of the web config that the last load has compared; `None`: none were.
+    pub fn web_config_users(&self) -> Option<&BTreeSet<String>> {
+        self.web_config_users.as_ref()
     }
 
     /// Reads all files, and refuses the config if one of them is invalid.
@@ -141,7 +148,7 @@ impl ConfigFile {
     ///
     /// Returns all errors of all files.
     pub fn load_strictly(&mut self) -> Result<Config, ConfigErrors> {
-        let unchecked = parse_main(self.read_main()?)?;
+        let unchecked = self.parse_main(self.read_main()?)?;
         let files = self.read_business_files(&unchecked);
         let unchecked = unchecked.with_unmatched_patterns(&files.unmatched_patterns);
         let mut errors = files.invalid_patterns;
@@ -172,7 +179,7 @@ impl ConfigFile {
         self.last_checksum = Some(checksum(&read));
         let main = read.main?;
         let (unchecked, mut files) = match read.business_files {
-            Some(files) => (parse_main(main)?, files),
+            Some(files) => (self.parse_main(main)?, files),
             None => return Err(UncheckedConfig::parse(main).err().unwrap_or_default()),
         };
         let unchecked = unchecked.with_unmatched_patterns(&files.unmatched_patterns);
@@ -230,6 +237,14 @@ impl ConfigFile {
     /// cannot be read count with their error.
     pub fn has_changed(&self) -> bool {
         Some(checksum(&self.read())) != self.last_checksum
+    }
+
+    /// Parses a main file, in which variables of the environment are expanded.
+    fn parse_main(&self, main: NamedDocument) -> Result<UncheckedConfig, ConfigErrors> {
+        let unchecked = UncheckedConfig::parse(main)?
+            .with_variables(|name| std::env::var(name).ok())
+            .with_web_config_users(self.web_config_users.clone());
+        Ok(unchecked)
     }
 
     fn read(&self) -> ReadFiles {

@@ -21,7 +21,6 @@ use crate::cli::{self, CheckOutput};
 use crate::graph::{DEVELOPMENT_CALLS_PER_HOUR, STANDARD_CALLS_PER_HOUR};
 use crate::plan::{ASSUMED_CHILDREN, Plan, Shard};
 use crate::platform::clock;
-use crate::platform::file_reader::ConfigFile;
 
 /// Returns the result as text or JSON, and whether all live checks succeeded (true without `--live`) and there are no
 /// warnings (with `--strict`). Up to the first poll, the config is used as when serving: every file is read and every
@@ -34,7 +33,7 @@ pub async fn run(
     check: &cli::CheckFlags,
     show_status: impl Fn(&str),
 ) -> Result<(String, bool), CommandError> {
-    let loaded = ConfigFile::new(&flags.config_file).load()?;
+    let (_, loaded, _) = serve::load(flags)?;
     if !loaded.refused.is_empty() {
         return Err(loaded.refused.into());
     }

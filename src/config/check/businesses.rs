@@ -4,10 +4,11 @@
 //! Whether a campaign belongs to an ad account that is also a source is not checked here, because
 //! only the API knows the ad account of a campaign.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use super::secrets::LookUpVariable;
+use super::web_users::{self, UserNames};
 use super::{labels, metrics, secrets, settings, thresholds, windows};
 use crate::config::diagnostics::{Diagnostics, quote_or_redact};
 use crate::config::parse::from_yaml::{Explicit, RawList, RawMap};
@@ -42,6 +43,8 @@ pub(in crate::config) struct CheckContext {
     pub(in crate::config) excluded_metrics: Vec<String>,
     /// Whether each business needs a source.
     pub(in crate::config) requires_sources: bool,
+    /// Users of the web config; `None` for commands that do not serve, which do not read it.
+    pub(in crate::config) web_config_users: Option<BTreeSet<String>>,
     /// Returns the value of an environment variable.
     pub(in crate::config) variables: LookUpVariable,
 }
@@ -74,8 +77,22 @@ pub(in crate::config) fn defaults(
     }
 }
 
-/// The names of the businesses checked so far, each with its document and path.
-pub(in crate::config) type BusinessNames = HashMap<String, (String, YamlPath)>;
+/// The names that must be unique over all documents.
+#[derive(Default)]
+pub(in crate::config) struct UniqueNames {
+    /// Businesses checked so far, each with its document and path.
+    businesses: HashMap<String, (String, YamlPath)>,
+    /// Users of the businesses.
+    users: UserNames,
+}
+
+impl UniqueNames {
+    /// Removes the names of a document.
+    pub(in crate::config) fn remove_document(&mut self, name: &str) {
+        self.businesses.retain(|_, (document, _)| document != name);
+        self.users.retain(|_, (document, _)| document != name);
+    }
+}
 
 /// Checks the list of businesses of one document.
 pub(in crate::config) fn check(
@@ -83,13 +100,13 @@ pub(in crate::config) fn check(
     path: &YamlPath,
     raw_businesses: &[(usize, RawBusiness)],
     context: &CheckContext,
-    names: &mut BusinessNames,
+    names: &mut UniqueNames,
 ) -> Vec<BusinessConfig> {
     let mut checked = Vec::new();
     for (business_idx, raw) in raw_businesses {
         let path = path.index(*business_idx);
         if let Some(RawText(name)) = raw.name.get() {
-            if let Some((document, other)) = names.get(name) {
+            if let Some((document, other)) = names.businesses.get(name) {
                 let location = if document == diagnostics.document() {
                     format!("`{other}`")
                 } else {
@@ -101,10 +118,12 @@ pub(in crate::config) fn check(
                 );
             } else {
                 let document = diagnostics.document().to_owned();
-                names.insert(name.clone(), (document, path.clone()));
+                names
+                    .businesses
+                    .insert(name.clone(), (document, path.clone()));
             }
         }
-        checked.extend(business(diagnostics, &path, raw, context));
+        checked.extend(business(diagnostics, &path, raw, context, &mut names.users));
     }
     checked
 }
@@ -152,6 +171,7 @@ fn business(
     path: &YamlPath,
     raw: &RawBusiness,
     context: &CheckContext,
+    user_names: &mut UserNames,
 ) -> Option<BusinessConfig> {
     let name = windows::name(diagnostics, path, &raw.name);
     let token = secrets::token(
@@ -228,6 +248,7 @@ fn business(
     excluded_metrics.sort();
     excluded_metrics.dedup();
     let max_series = metrics::max_series(diagnostics, path, &raw.max_series);
+    let web_users = web_users::check(diagnostics, path, &raw.web_users, context, user_names);
     let campaign_count = raw.campaigns.get().map_or(0, RawList::len);
     let is_empty = |list_len: Option<usize>, is_absent| list_len.map_or(is_absent, |len| len == 0);
     let account_count = raw.ad_accounts.get().map(|accounts| match accounts {
@@ -265,6 +286,7 @@ fn business(
         campaigns,
         excluded_metrics,
         max_series,
+        web_users,
     })
 }
 

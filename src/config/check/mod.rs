@@ -12,4 +12,5 @@ pub(in crate::config) mod metrics;
 pub(in crate::config) mod secrets;
 pub(in crate::config) mod settings;
 pub(in crate::config) mod thresholds;
+pub(in crate::config) mod web_users;
 pub(in crate::config) mod windows;

@@ -6,9 +6,11 @@
 use serde_json::{Value, json};
 
 use crate::config::diagnostics::Diagnostics;
-use crate::config::parse::from_yaml::{FromYaml, RawList, RawMap, RawSection, raw_mapping};
+use crate::config::parse::from_yaml::{
+    FromYaml, RawList, RawMap, RawSection, add_mismatch, raw_mapping,
+};
 use crate::config::parse::scalar::{
-    RawDuration, RawId, RawInteger, RawLabelValue, RawNumber, RawText,
+    RawDuration, RawId, RawInteger, RawLabelValue, RawNumber, RawPasswordHash, RawText,
 };
 use crate::config::parse::tree::{Node, NodeValue};
 use crate::config::parse::yaml_path::YamlPath;
@@ -195,6 +197,8 @@ raw_mapping! {
         exclude: RawList<RawId>,
         /// Sources that are single campaigns.
         campaigns: RawList<RawCampaign>,
+        /// Users that see exactly this business: names and bcrypt hashes of their passwords.
+        web_users: RawWebUsers,
     }
 }
 
@@ -253,6 +257,27 @@ raw_mapping! {
         min_read_ratio: RawNumber,
         /// Spend up to which only max_spend applies.
         applies_above_spend: RawNumber,
+    }
+}
+
+/// The value of `web_users`: names and hashes.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct RawWebUsers(pub(in crate::config) Vec<(String, RawPasswordHash)>);
+
+impl FromYaml for RawWebUsers {
+    const EXPECTED: &'static str = "a mapping of user names to bcrypt hashes";
+
+    fn from_yaml(diagnostics: &mut Diagnostics<'_>, path: &YamlPath, node: &Node) -> Option<Self> {
+        if !matches!(node.value, NodeValue::Mapping(_)) {
+            let remedy = "; write each user as `NAME: HASH`, with a space after the colon";
+            add_mismatch(diagnostics, path, node, Self::EXPECTED, remedy);
+            return None;
+        }
+        RawMap::from_yaml(diagnostics, path, node).map(|RawMap(users)| Self(users))
+    }
+
+    fn schema() -> Value {
+        <RawMap<RawPasswordHash> as FromYaml>::schema()
     }
 }
 

@@ -4,6 +4,8 @@
 //! digits. Durations and label values keep a number as written, so that the checks can name the
 //! remedy.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use crate::config::diagnostics::Diagnostics;
@@ -46,6 +48,38 @@ pub(in crate::config) struct RawInteger(pub(in crate::config) i128);
 /// rounding.
 #[derive(Clone, Debug, Default)]
 pub(in crate::config) struct RawId(pub(in crate::config) String);
+
+/// The hash of a password as written; other types than strings are plain passwords.
+#[derive(Clone)]
+pub(in crate::config) struct RawPasswordHash(pub(in crate::config) String);
+
+/// Redacted, because the value may be a password.
+impl fmt::Debug for RawPasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl FromYaml for RawPasswordHash {
+    const EXPECTED: &'static str = "a bcrypt hash";
+
+    fn from_yaml(diagnostics: &mut Diagnostics<'_>, path: &YamlPath, node: &Node) -> Option<Self> {
+        if let NodeValue::Scalar(Scalar { kind, text }) = &node.value
+            && *kind != ScalarKind::Null
+        {
+            return Some(Self(text.clone()));
+        }
+        let remedy =
+            "; create one with `htpasswd -nBC 10 NAME`, and write `NAME: HASH` with a space";
+        add_mismatch(diagnostics, path, node, Self::EXPECTED, remedy);
+        None
+    }
+
+    fn schema() -> Value {
+        let pattern = r"^\$2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}$";
+        json!({ "type": "string", "pattern": pattern })
+    }
+}
 
 impl FromYaml for RawText {
     const EXPECTED: &'static str = "a string";

@@ -19,6 +19,7 @@ use self::raw::RawWeb;
 use super::diagnostics::{ConfigErrors, Diagnostics, NamedDocument};
 use super::parse::document as yaml_document;
 use super::parse::yaml_path::YamlPath;
+use super::password_hash::PasswordHash;
 
 pub use self::rate_limit::RateLimit;
 pub use self::scopes::UserScope;
@@ -33,7 +34,7 @@ pub struct WebSettings {
     /// Names and values of headers that are added to every response.
     pub headers: Vec<(&'static str, String)>,
     /// User names and bcrypt hashes; empty: no authentication.
-    pub users: Vec<(String, String)>,
+    pub users: Vec<(String, PasswordHash)>,
     /// Scopes of users; a user without an entry has access to nothing. `None`: without the key, every
     /// user has access to every business.
     pub scopes: Option<Vec<(String, UserScope)>>,

@@ -11,6 +11,7 @@ use super::raw::WebText;
 use crate::config::diagnostics::{Diagnostics, quote_or_redact};
 use crate::config::parse::from_yaml::{RawList, RawMap};
 use crate::config::parse::yaml_path::YamlPath;
+use crate::config::password_hash::PasswordHash;
 
 /// Name in `business_scopes` that selects every business.
 const EVERY_BUSINESS: &str = "*";
@@ -29,7 +30,7 @@ pub(super) fn scopes(
     diagnostics: &mut Diagnostics<'_>,
     path: &YamlPath,
     raw: Option<&RawMap<RawList<WebText>>>,
-    users: &[(String, String)],
+    users: &[(String, PasswordHash)],
 ) -> Option<Vec<(String, UserScope)>> {
     let RawMap(entries) = raw?;
     if users.is_empty() && entries.is_empty() {

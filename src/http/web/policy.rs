@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use super::scope::BusinessScope;
 use super::tls::PemFiles;
 use super::users::{AuthOutcome, Users};
-use crate::config::{ClientAuth, RateLimit, TlsSettings, WebSettings};
+use crate::config::{BusinessUser, ClientAuth, PasswordHash, RateLimit, TlsSettings, WebSettings};
 use crate::http::body::ChunkedBody;
 use crate::http::response::plain_text;
 use crate::http::routes::AppState;
@@ -27,14 +27,19 @@ pub(in crate::http) struct AccessPolicy {
     /// `None`: plain HTTP.
     pub(in crate::http) tls: Option<TlsAcceptor>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Users of the web config and of the businesses; `None`: no authentication.
     users: Option<Arc<Users>>,
-    /// Scopes of users; a user without an entry has access to nothing. `None`: every user has access to
-    /// all businesses.
+    /// Users of the web config.
+    web_config_users: Vec<(String, PasswordHash)>,
+    /// Scopes of users of the web config; a user without an entry has access to nothing. `None`: every
+    /// user has access to all businesses.
     scopes: Option<HashMap<String, BusinessScope>>,
+    /// Scopes of the users of businesses.
+    business_scopes: HashMap<String, BusinessScope>,
     /// What a client had to present to open a connection. A connection that was opened under other
     /// requirements is closed.
     pub(in crate::http) requirements: ConnectionRequirements,
-    rate_limit: Option<TokenBucket>,
+    rate_limit: Option<Arc<TokenBucket>>,
 }
 
 /// Requirements for opening a connection.
@@ -70,8 +75,10 @@ pub struct AccessSummary {
     pub has_tls: bool,
     /// Whether a client certificate is required.
     pub has_client_certificates: bool,
-    /// Number of users; 0: no authentication.
+    /// Number of users of the web config; 0: no authentication.
     pub users: usize,
+    /// Number of users of businesses.
+    pub business_users: usize,
     /// Whether `business_scopes` restricts users.
     pub has_scopes: bool,
 }
@@ -91,22 +98,22 @@ impl AccessPolicy {
             tls: None,
             headers: Vec::new(),
             users: None,
+            web_config_users: Vec::new(),
             scopes: None,
+            business_scopes: HashMap::new(),
             requirements: ConnectionRequirements::Plain,
             rate_limit: None,
         }
     }
 
-    /// Creates the policy of a checked web config. Takes over results of password checks from
-    /// `previous`.
+    /// Creates the policy of a checked web config, without users: see [`Self::with_users`].
     ///
     /// # Errors
-    /// Returns an error if a header is invalid or the system's random number generator fails.
+    /// Returns an error if a header is invalid.
     pub(in crate::http) fn new(
         web: &WebSettings,
         tls: Option<ServerConfig>,
         pem_files: Option<&PemFiles>,
-        previous: Option<&Self>,
     ) -> Result<Self, String> {
         let mut headers = Vec::new();
         for (name, value) in &web.headers {
@@ -115,27 +122,79 @@ impl AccessPolicy {
             let value = HeaderValue::from_str(value).map_err(|error| error.to_string())?;
             headers.push((name, value));
         }
-        let users = if web.users.is_empty() {
-            None
-        } else {
-            let previous = previous.and_then(|policy| policy.users.as_deref());
-            let users = Users::new(&web.users, previous)
-                .map_err(|_| "the system's random number generator failed".to_owned())?;
-            Some(Arc::new(users))
-        };
         Ok(Self {
             tls: tls.map(|config| TlsAcceptor::from(Arc::new(config))),
             headers,
-            users,
+            users: None,
+            web_config_users: web.users.clone(),
             scopes: web.scopes.as_ref().map(|scopes| {
                 let scopes = scopes.iter();
                 scopes
                     .map(|(user, scope)| (user.clone(), BusinessScope::of(scope)))
                     .collect()
             }),
+            business_scopes: HashMap::new(),
             requirements: ConnectionRequirements::of(web.tls.as_ref().zip(pem_files)),
-            rate_limit: web.rate_limit.map(TokenBucket::new),
+            rate_limit: web
+                .rate_limit
+                .map(|limit| Arc::new(TokenBucket::new(limit))),
         })
+    }
+
+    /// Returns the policy with the users of its web config and these users of businesses. Takes over
+    /// results of password checks from `previous`.
+    ///
+    /// # Errors
+    /// Returns an error if the system's random number generator fails.
+    pub(in crate::http) fn with_users(
+        &self,
+        business_users: &[BusinessUser],
+        previous: Option<&Self>,
+    ) -> Result<Self, String> {
+        let mut hashes = self.web_config_users.clone();
+        hashes.extend(
+            business_users
+                .iter()
+                .map(|user| (user.name.clone(), user.hash.clone())),
+        );
+        let users = if hashes.is_empty() {
+            None
+        } else {
+            let previous = previous.and_then(|policy| policy.users.as_deref());
+            let users = Users::new(hashes, previous)
+                .map_err(|_| "the system's random number generator failed".to_owned())?;
+            Some(Arc::new(users))
+        };
+        let business_scopes = business_users.iter().map(|user| {
+            let scope = BusinessScope::Only(BTreeSet::from([user.business.clone()]));
+            (user.name.clone(), scope)
+        });
+        Ok(Self {
+            tls: self.tls.clone(),
+            headers: self.headers.clone(),
+            users,
+            web_config_users: self.web_config_users.clone(),
+            scopes: self.scopes.clone(),
+            business_scopes: business_scopes.collect(),
+            requirements: self.requirements.clone(),
+            rate_limit: self.rate_limit.clone(),
+        })
+    }
+
+    /// Returns the users of the web config.
+    pub(in crate::http) fn web_config_users(&self) -> &[(String, PasswordHash)] {
+        &self.web_config_users
+    }
+
+    /// Returns the businesses that a user has access to; `None`: nothing.
+    fn scope_of(&self, user: &str) -> Option<&BusinessScope> {
+        if !self.web_config_users.iter().any(|(name, _)| name == user) {
+            return self.business_scopes.get(user);
+        }
+        match &self.scopes {
+            Some(scopes) => scopes.get(user),
+            None => Some(&BusinessScope::All),
+        }
     }
 
     /// Returns what is in force, for the log.
@@ -147,7 +206,8 @@ impl AccessPolicy {
         AccessSummary {
             has_tls: self.tls.is_some(),
             has_client_certificates: auth >= ClientAuth::RequireAny,
-            users: self.users.as_ref().map_or(0, |users| users.count()),
+            users: self.web_config_users.len(),
+            business_users: self.business_scopes.len(),
             has_scopes: self.scopes.is_some(),
         }
     }
@@ -170,14 +230,28 @@ impl AccessPolicy {
         pairs
     }
 
-    /// Responds to a request if the policy allows it, otherwise with an error.
+    /// Checks the credentials of a request; `None` if the policy requires none.
+    pub(in crate::http) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: IpAddr,
+    ) -> Option<AuthOutcome> {
+        match &self.users {
+            None => None,
+            Some(users) => Some(users.authenticate(headers, peer).await),
+        }
+    }
+
+    /// Responds to a request with the result of its authentication, if the policy allows it, otherwise
+    /// with an error.
     pub(in crate::http) async fn respond<B>(
         &self,
         app_state: &AppState,
         request: &Request<B>,
         peer: IpAddr,
+        login: Option<AuthOutcome>,
     ) -> Response<ChunkedBody> {
-        let mut response = self.authorize(app_state, request, peer).await;
+        let mut response = self.authorize(app_state, request, peer, login).await;
         for (name, value) in &self.headers {
             // As in exporter-toolkit, a header of the page itself takes precedence.
             let entry = response.headers_mut().entry(name);
@@ -191,24 +265,11 @@ impl AccessPolicy {
         app_state: &AppState,
         request: &Request<B>,
         peer: IpAddr,
+        login: Option<AuthOutcome>,
     ) -> Response<ChunkedBody> {
-        let user = match &self.users {
-            None => None,
-            Some(users) => match users.authenticate(request.headers(), peer).await {
-                AuthOutcome::Granted(user) => Some(user),
-                // An unhealthy exporter reports that without authentication: probes such as
-                // `healthcheck` have no credentials, and count 401 as healthy.
-                AuthOutcome::Refused
-                    if app_state.is_health_check(request.uri().path())
-                        && !app_state.is_healthy() =>
-                {
-                    return app_state.respond(request, &BusinessScope::none()).await;
-                }
-                AuthOutcome::Refused => return refused(app_state, peer),
-            },
-        };
-        let scope = match (&self.scopes, user) {
-            (Some(scopes), Some(user)) => match scopes.get(&user) {
+        let scope = match login {
+            None => &BusinessScope::All,
+            Some(AuthOutcome::Granted(user)) => match self.scope_of(&user) {
                 Some(scope) => scope,
                 None => {
                     return plain_text(
@@ -217,7 +278,14 @@ impl AccessPolicy {
                     );
                 }
             },
-            _ => &BusinessScope::All,
+            // An unhealthy exporter reports that without authentication: probes such as
+            // `healthcheck` have no credentials, and count 401 as healthy.
+            Some(AuthOutcome::Refused)
+                if app_state.is_health_check(request.uri().path()) && !app_state.is_healthy() =>
+            {
+                return app_state.respond(request, &BusinessScope::none()).await;
+            }
+            Some(AuthOutcome::Refused) => return refused(app_state, peer),
         };
         let is_limited = self
             .rate_limit

@@ -3,17 +3,27 @@
 //! The files are checked on every new connection, so that a renewed certificate is used from the next
 //! handshake on. While they are invalid, the previous web config stays in force. A file that is empty
 //! or protects less is applied only by a deliberate reload, because it may be partially written.
+//!
+//! Users of businesses come from the config. They and the web config are changed under one lock, which
+//! ensures that the web config has users as long as businesses have some, and that no name is used
+//! twice.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use hyper::header::HeaderMap;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::policy::{AccessPolicy, AccessSummary};
 use super::tls::{self, PemFiles};
-use crate::config::{ConfigError, ConfigErrors, NamedDocument, PemSource, WebSettings};
+use super::users::AuthOutcome;
+use crate::config::{
+    BusinessUser, ConfigError, ConfigErrors, NamedDocument, PasswordHash, PemSource, WebSettings,
+};
 use crate::http::routes::ServedConfig;
 use crate::metrics::SelfMetrics;
 use crate::platform::limited_read;
@@ -50,6 +60,8 @@ impl PolicyInForce {
         Self {
             policy: Mutex::new(CheckedPolicy {
                 policy: Arc::new(policy),
+                reserved_users: Arc::default(),
+                active_users: Arc::default(),
                 expiry,
                 checked_at: Instant::now(),
                 completed_checks: 0,
@@ -59,9 +71,46 @@ impl PolicyInForce {
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, CheckedPolicy> {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn checked_policy(&self) -> CheckedPolicy {
-        let current = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
-        current.clone()
+        self.lock().clone()
+    }
+
+    /// Replaces the policy by that of another web config.
+    fn apply(&self, web: &WebSettings, (policy, expiry): BuiltPolicy) -> Result<(), ConfigErrors> {
+        let mut current = self.lock();
+        if let Some((path, text)) = user_conflict(&web.users, &current.reserved_users) {
+            return Err(web.error_at(&path, text));
+        }
+        let policy = policy
+            .with_users(&current.active_users, Some(&current.policy))
+            .map_err(|problem| web.error_at("", problem))?;
+        current.policy = Arc::new(policy);
+        current.expiry = expiry;
+        Ok(())
+    }
+
+    /// Reserves the names of `users` and removes all other users of businesses.
+    fn reserve_users(&self, users: Vec<BusinessUser>) -> Result<(), String> {
+        let mut current = self.lock();
+        if let Some((path, text)) = user_conflict(current.policy.web_config_users(), &users) {
+            return Err(format!("web config: {path}: {text}"));
+        }
+        let mut active = Vec::clone(&current.active_users);
+        active.retain(|user| users.contains(user));
+        current.set_active_users(active)?;
+        current.reserved_users = Arc::new(users);
+        Ok(())
+    }
+
+    /// Gives the reserved users access.
+    fn activate_users(&self) -> Result<(), String> {
+        let mut current = self.lock();
+        let users = Vec::clone(&current.reserved_users);
+        current.set_active_users(users)
     }
 
     /// Reads the files and applies changes. Returns whether there were any.
@@ -71,20 +120,11 @@ impl PolicyInForce {
         last_load: &mut LastLoad,
         cause: CheckCause,
     ) -> Result<bool, String> {
-        let policy_in_force = self.checked_policy().policy;
-        let changed = check_files(path, last_load, cause, &policy_in_force);
-        let mut current = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = check_files(path, last_load, cause, |web, built| self.apply(web, built));
+        let mut current = self.lock();
         current.checked_at = Instant::now();
         current.completed_checks += 1;
         current.is_stalled = false;
-        let result = changed.map(|changed| match changed {
-            None => false,
-            Some((policy, expiry)) => {
-                current.policy = Arc::new(policy);
-                current.expiry = expiry;
-                true
-            }
-        });
         let expiry = current.expiry;
         drop(current);
         self.report(result.is_ok(), expiry);
@@ -103,7 +143,7 @@ impl PolicyInForce {
     /// Records that a check has not ended in time, unless one has ended since there were `completed_checks`. Returns
     /// whether the checks are newly stalled.
     fn set_stalled(&self, completed_checks: u64) -> bool {
-        let mut current = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.lock();
         let is_new = !current.is_stalled && current.completed_checks == completed_checks;
         current.is_stalled |= is_new;
         is_new
@@ -128,6 +168,10 @@ impl PolicyInForce {
 #[derive(Clone, Debug)]
 struct CheckedPolicy {
     policy: Arc<AccessPolicy>,
+    /// Users of businesses that have access or will have it when the config is applied.
+    reserved_users: Arc<Vec<BusinessUser>>,
+    /// Users of businesses that have access.
+    active_users: Arc<Vec<BusinessUser>>,
     /// Earliest expiry of the server's certificates, as a Unix timestamp in seconds.
     expiry: Option<i64>,
     checked_at: Instant,
@@ -135,6 +179,40 @@ struct CheckedPolicy {
     completed_checks: u64,
     /// Whether a check of the files exceeded `FILE_READ_TIMEOUT` and has not ended since.
     is_stalled: bool,
+}
+
+impl CheckedPolicy {
+    fn set_active_users(&mut self, users: Vec<BusinessUser>) -> Result<(), String> {
+        if *self.active_users != users {
+            self.policy = Arc::new(self.policy.with_users(&users, Some(&self.policy))?);
+            self.active_users = Arc::new(users);
+        }
+        Ok(())
+    }
+}
+
+/// Returns path and text of the error if users of the web config and of businesses contradict each
+/// other.
+fn user_conflict(
+    web_config_users: &[(String, PasswordHash)],
+    business_users: &[BusinessUser],
+) -> Option<(String, String)> {
+    let first = business_users.first()?;
+    if web_config_users.is_empty() {
+        let text = format!(
+            "expected at least one user, because the business {} has `web_users`, found none; add a user, or remove `web_users` of all businesses and reload the config first",
+            first.business
+        );
+        return Some(("basic_auth_users".to_owned(), text));
+    }
+    let conflict = business_users
+        .iter()
+        .find(|user| web_config_users.iter().any(|(name, _)| *name == user.name))?;
+    let text = format!(
+        "expected a user name that no business has in `web_users`, found one of the business {}; rename one of the two",
+        conflict.business
+    );
+    Some((format!("basic_auth_users.{}", conflict.name), text))
 }
 
 /// Cause of a check of the files.
@@ -185,7 +263,10 @@ impl WebConfigFile {
     /// Returns all errors of the file, or an error of a PEM file that it names.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
         let (web, files) = read(path)?;
-        let (policy, expiry) = build(&web, &files, None)?;
+        let (policy, expiry) = build(&web, &files)?;
+        let policy = policy
+            .with_users(&[], None)
+            .map_err(|problem| web.error_at("", problem))?;
         let last_load = LastLoad {
             valid: Some((web, files)),
             logged_error: None,
@@ -209,6 +290,39 @@ impl WebConfigFile {
     /// Returns what is in force, as of the last check.
     pub fn summary(&self) -> AccessSummary {
         self.checked_policy().policy.summary()
+    }
+
+    /// Returns the names of the users of the web config, after checking the file for changes.
+    pub async fn user_names(&self) -> BTreeSet<String> {
+        // The result of the check is used below.
+        let _ = self.current().await;
+        self.loaded_user_names()
+    }
+
+    /// Returns the names of the users of the web config, as of the last check.
+    pub fn loaded_user_names(&self) -> BTreeSet<String> {
+        let policy = self.checked_policy().policy;
+        let names = policy.web_config_users().iter();
+        names.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Removes the access of all users of businesses that are not in `users`, and reserves the names of
+    /// the others: while they are reserved, no web config is applied that has one of the names, or no
+    /// user at all.
+    ///
+    /// # Errors
+    /// Returns the reason if the web config in force has one of the names or no user. Nothing changes
+    /// then.
+    pub fn reserve_business_users(&self, users: Vec<BusinessUser>) -> Result<(), String> {
+        self.in_force.reserve_users(users)
+    }
+
+    /// Gives the reserved users access to their businesses.
+    ///
+    /// # Errors
+    /// Returns an error if the system's random number generator fails.
+    pub fn activate_business_users(&self) -> Result<(), String> {
+        self.in_force.activate_users()
     }
 
     /// Sets the metrics to which the results of checks are reported. Must be called at most once.
@@ -314,6 +428,23 @@ impl WebConfigFile {
         self.current().await
     }
 
+    /// Checks the credentials of a request. Returns the policy that applies to it, and the result;
+    /// `None` if the policy requires no credentials.
+    pub(in crate::http) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: IpAddr,
+    ) -> (Arc<AccessPolicy>, Option<AuthOutcome>) {
+        loop {
+            let policy = self.current_cached().await;
+            let login = policy.authenticate(headers, peer).await;
+            // A password check can wait for others, and the user may have been removed meanwhile.
+            if Arc::ptr_eq(&policy, &self.checked_policy().policy) {
+                return (policy, login);
+            }
+        }
+    }
+
     fn checked_policy(&self) -> CheckedPolicy {
         self.in_force.checked_policy()
     }
@@ -322,14 +453,14 @@ impl WebConfigFile {
 /// Policy that files define, with the earliest expiry of its certificates.
 type BuiltPolicy = (AccessPolicy, Option<i64>);
 
-/// Returns the policy that the files define if they have changed, otherwise `None`. The same error is
-/// logged only once.
+/// Applies the policy that the files define if they have changed, and returns whether they have. The
+/// same error is logged only once.
 fn check_files(
     path: &Path,
     last_load: &mut LastLoad,
     cause: CheckCause,
-    policy_in_force: &AccessPolicy,
-) -> Result<Option<BuiltPolicy>, String> {
+    apply: impl FnOnce(&WebSettings, BuiltPolicy) -> Result<(), ConfigErrors>,
+) -> Result<bool, String> {
     let loaded = read(path).and_then(|(web, files)| {
         let Some((previous, previous_files)) = &last_load.valid else {
             return Ok(None);
@@ -343,20 +474,21 @@ fn check_files(
             let text = "expected a complete last line, found the start of that line of the file in force; write the whole file";
             return Err(web.error_at("", text));
         }
-        let built = build(&web, &files, Some(policy_in_force))?;
-        Ok(Some((built, web, files, lowered)))
+        apply(&web, build(&web, &files)?)?;
+        Ok(Some((web, files, lowered)))
     });
     match loaded {
         Ok(changed) => {
             last_load.logged_error = None;
-            Ok(changed.map(|(built, web, files, lowered)| {
-                if !lowered.is_empty() {
-                    let open = lowered.join("; ");
-                    tracing::warn!(open, "web config with less protection is in force");
-                }
-                last_load.valid = Some((web, files));
-                built
-            }))
+            let Some((web, files, lowered)) = changed else {
+                return Ok(false);
+            };
+            if !lowered.is_empty() {
+                let open = lowered.join("; ");
+                tracing::warn!(open, "web config with less protection is in force");
+            }
+            last_load.valid = Some((web, files));
+            Ok(true)
         }
         Err(errors) => {
             let error = errors.to_string();
@@ -451,12 +583,8 @@ fn read(path: &Path) -> Result<(WebSettings, LoadedFiles), ConfigErrors> {
     Ok((web, LoadedFiles { text, pem_files }))
 }
 
-/// Builds the policy, and logs the warnings of the web config.
-fn build(
-    web: &WebSettings,
-    files: &LoadedFiles,
-    previous: Option<&AccessPolicy>,
-) -> Result<BuiltPolicy, ConfigErrors> {
+/// Builds the policy without its users, and logs the warnings of the web config.
+fn build(web: &WebSettings, files: &LoadedFiles) -> Result<BuiltPolicy, ConfigErrors> {
     let tls = match (&web.tls, &files.pem_files) {
         (Some(tls), Some(pem_files)) => {
             let config = tls::server_config(tls, pem_files).map_err(|(key, problem)| {
@@ -483,7 +611,7 @@ fn build(
         Some(tls) => (Some(tls.config), tls.expiry),
         None => (None, None),
     };
-    let policy = AccessPolicy::new(web, config, files.pem_files.as_ref(), previous)
+    let policy = AccessPolicy::new(web, config, files.pem_files.as_ref())
         .map_err(|problem| web.error_at("", problem))?;
     Ok((policy, expiry))
 }
@@ -492,8 +620,127 @@ fn build(
 mod tests {
     use std::collections::BTreeSet;
     use std::fs;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::{Arc, Mutex};
 
-    use super::{AccessPolicy, CheckCause, LastLoad, PolicyInForce, build, check_files, read};
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use hyper::header::{AUTHORIZATION, HeaderMap};
+    use tokio::task::yield_now;
+
+    use super::{
+        AccessPolicy, BuiltPolicy, CheckCause, LastLoad, PolicyInForce, WebConfigFile, build,
+        check_files, read,
+    };
+    use crate::config::{BusinessUser, NamedDocument, PasswordHash, WebSettings};
+    use crate::http::web::users::AuthOutcome;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn web_settings(users: &str) -> WebSettings {
+        let document = NamedDocument {
+            name: "web.yaml".to_owned(),
+            text: format!("basic_auth_users: {{ {users} }}\n"),
+        };
+        WebSettings::parse(document).unwrap()
+    }
+
+    fn hash() -> String {
+        bcrypt::hash("open", 4).unwrap()
+    }
+
+    /// Returns a web config in force that is never read again.
+    fn web_config(users: &str) -> WebConfigFile {
+        let policy = AccessPolicy::new(&web_settings(users), None, None).unwrap();
+        let policy = policy.with_users(&[], None).unwrap();
+        WebConfigFile {
+            path: None,
+            in_force: Arc::new(PolicyInForce::new(policy, None)),
+            last_load: Arc::default(),
+            served_config: Mutex::default(),
+        }
+    }
+
+    fn user(name: &str, business: &str) -> BusinessUser {
+        BusinessUser {
+            name: name.to_owned(),
+            hash: PasswordHash::parse(&hash()).unwrap(),
+            business: business.into(),
+        }
+    }
+
+    async fn login(web: &WebConfigFile, name: &str) -> Option<AuthOutcome> {
+        let encoded = BASE64_STANDARD.encode(format!("{name}:open"));
+        let value = format!("Basic {encoded}").parse().unwrap();
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        web.authenticate(&headers, PEER).await.1
+    }
+
+    fn granted(name: &str) -> Option<AuthOutcome> {
+        Some(AuthOutcome::Granted(name.to_owned()))
+    }
+
+    #[tokio::test]
+    async fn users_have_access_between_activation_and_next_reservation() {
+        let web = web_config(&format!("ops: {}", hash()));
+        let (kept, removed) = (user("kept", "acme"), user("removed", "acme"));
+        web.reserve_business_users(vec![kept.clone(), removed])
+            .unwrap();
+        let refused = Some(AuthOutcome::Refused);
+        assert_eq!(login(&web, "kept").await, refused, "not served yet");
+        web.activate_business_users().unwrap();
+        assert_eq!(login(&web, "kept").await, granted("kept"));
+        assert_eq!(login(&web, "removed").await, granted("removed"));
+        // The same name for another business is another user.
+        let moved = user("removed", "other");
+        web.reserve_business_users(vec![kept, moved]).unwrap();
+        assert_eq!(login(&web, "kept").await, granted("kept"));
+        assert_eq!(login(&web, "removed").await, refused);
+        assert_eq!(login(&web, "ops").await, granted("ops"));
+    }
+
+    #[tokio::test]
+    async fn reserved_name_is_not_taken_by_web_config() {
+        let web = web_config(&format!("ops: {}", hash()));
+        web.reserve_business_users(vec![user("team", "acme")])
+            .unwrap();
+        for (users, is_applied) in [
+            (format!("ops: {0}, team: {0}", hash()), false),
+            (String::new(), false),
+            (format!("other: {}", hash()), true),
+        ] {
+            let settings = web_settings(&users);
+            let policy = AccessPolicy::new(&settings, None, None).unwrap();
+            let result = web.in_force.apply(&settings, (policy, None));
+            assert_eq!(result.is_ok(), is_applied, "{users}: {result:?}");
+        }
+        web.activate_business_users().unwrap();
+        assert_eq!(login(&web, "team").await, granted("team"));
+        assert_eq!(login(&web, "ops").await, Some(AuthOutcome::Refused));
+        let error = web.reserve_business_users(vec![user("other", "acme")]);
+        assert!(error.is_err(), "name of the web config");
+        assert_eq!(login(&web, "team").await, granted("team"));
+        let open = web_config("");
+        assert!(
+            open.reserve_business_users(vec![user("team", "acme")])
+                .is_err()
+        );
+        assert_eq!(login(&open, "team").await, None, "server stays open");
+    }
+
+    #[tokio::test]
+    async fn waiting_login_of_removed_user_is_refused() {
+        let web = Arc::new(web_config(&format!("ops: {}", hash())));
+        web.reserve_business_users(vec![user("team", "acme")])
+            .unwrap();
+        web.activate_business_users().unwrap();
+        let waiting = Arc::clone(&web);
+        let login = tokio::spawn(async move { login(&waiting, "team").await });
+        // The task has started to compute the hash, and cannot continue before the next await.
+        yield_now().await;
+        web.reserve_business_users(Vec::new()).unwrap();
+        assert_eq!(login.await.unwrap(), Some(AuthOutcome::Refused));
+    }
 
     #[test]
     fn check_that_ends_with_its_timeout_is_not_stalled() {
@@ -524,16 +771,22 @@ mod tests {
         let mut applied = 0;
         for length in 0..text.len() {
             let (web, files) = read(&path).unwrap();
-            let (policy, _) = build(&web, &files, None).unwrap();
+            let (policy, _) = build(&web, &files).unwrap();
+            let policy = policy.with_users(&[], None).unwrap();
             let before = policy.unknown_businesses(&BTreeSet::new());
             let mut last_load = LastLoad {
                 valid: Some((web, files)),
                 logged_error: None,
             };
             fs::write(&path, &text[..length]).unwrap();
-            let changed = check_files(&path, &mut last_load, CheckCause::Connection, &policy);
+            let mut after = None;
+            let apply = |_: &WebSettings, (policy, _): BuiltPolicy| {
+                after = Some(policy.with_users(&[], None).unwrap());
+                Ok(())
+            };
+            let _ = check_files(&path, &mut last_load, CheckCause::Connection, apply);
             fs::write(&path, &text).unwrap();
-            let Ok(Some((after, _))) = changed else {
+            let Some(after) = after else {
                 continue;
             };
             applied += 1;

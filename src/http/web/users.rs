@@ -3,7 +3,8 @@
 //! A bcrypt hash takes a tenth of a second or more, so hashes are computed on a blocking thread, one
 //! at a time, in the order of `fair_queue`, and results are cached: valid and invalid passwords cost
 //! one hash each. A password of an unknown user is compared with the hash of an existing user that
-//! depends on the name, so that response times do not reveal which names exist.
+//! depends on the name, and waits in the queue as that of a known user does, so that response times
+//! do not reveal which names exist.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -17,6 +18,7 @@ use ring::hmac;
 use tokio::task::spawn_blocking;
 
 use super::fair_queue::FairQueue;
+use crate::config::PasswordHash;
 
 /// Maximum length of a password in bytes. bcrypt uses only the first 72.
 const MAX_PASSWORD_BYTES: usize = 1024;
@@ -33,21 +35,18 @@ pub(in crate::http) enum AuthOutcome {
     Refused,
 }
 
-/// Requests that wait for a hash in the same order of arrival: those of one client for one user.
-/// Unknown users share a lane.
-type Lane = (IpAddr, Option<String>);
-
-/// HMAC-SHA256 of a user name, the user's hash and a password.
+/// HMAC-SHA256 of a user name, whether the user exists, the hash and a password.
 type CredentialTag = [u8; 32];
 
-/// Users of a web config.
+/// Users of the web config and of the businesses.
 pub(in crate::http) struct Users {
     /// Names and bcrypt hashes, sorted by name.
-    hashes: Vec<(String, String)>,
+    hashes: Vec<(String, PasswordHash)>,
     results: Mutex<CachedResults>,
     /// Key of this process, so that the cache contains no password.
     hmac_key: hmac::Key,
-    queue: Arc<FairQueue<Lane>>,
+    /// Clients take turns, and so do the user names of one client.
+    queue: Arc<FairQueue<IpAddr, String>>,
 }
 
 /// Results of earlier checks. They depend on the hash of the user, so they survive other changes of
@@ -69,15 +68,16 @@ impl fmt::Debug for Users {
 }
 
 impl Users {
-    /// Creates users from names and valid bcrypt hashes. Takes over the results of `previous`.
+    /// Creates users from names and hashes. Takes over the results of `previous`, except those of users
+    /// that no longer exist.
     ///
     /// # Errors
     /// Returns an error if the system's random number generator fails.
     pub(in crate::http) fn new(
-        users: &[(String, String)],
+        mut hashes: Vec<(String, PasswordHash)>,
         previous: Option<&Self>,
     ) -> Result<Self, ring::error::Unspecified> {
-        let (hmac_key, results, queue) = match previous {
+        let (hmac_key, mut results, queue) = match previous {
             Some(previous) => (
                 previous.hmac_key.clone(),
                 previous.lock_results().clone(),
@@ -89,8 +89,10 @@ impl Users {
                 Arc::default(),
             ),
         };
-        let mut hashes = users.to_vec();
-        hashes.sort_unstable();
+        hashes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        results
+            .accepted
+            .retain(|name, _| hash_of(&hashes, name).is_some());
         Ok(Self {
             hashes,
             results: Mutex::new(results),
@@ -108,7 +110,7 @@ impl Users {
         let Some((user, password)) = credentials(headers) else {
             return AuthOutcome::Refused;
         };
-        let is_known = self.hash_of(&user).is_some();
+        let is_known = hash_of(&self.hashes, &user).is_some();
         let Some((hash, tag)) = self.comparison(&user, &password) else {
             return AuthOutcome::Refused;
         };
@@ -119,8 +121,7 @@ impl Users {
         if let Some(is_valid) = self.cached(&user, &tag) {
             return outcome(is_valid, &user);
         }
-        let lane = (peer, is_known.then(|| user.clone()));
-        let permit = self.queue.acquire(lane).await;
+        let permit = self.queue.acquire(peer, user.clone()).await;
         // Another request of the same client may have passed the check in the meantime.
         if let Some(is_valid) = self.cached(&user, &tag) {
             return outcome(is_valid, &user);
@@ -130,7 +131,7 @@ impl Users {
         // Blocking tasks are not cancelled, so the permit is released by the task even if the client
         // disconnects.
         let check = spawn_blocking(move || {
-            let is_equal = bcrypt::verify(password, &hash).unwrap_or(false);
+            let is_equal = bcrypt::verify(password, hash.as_str()).unwrap_or(false);
             let is_valid = is_equal && is_known;
             users.remember(&name, tag, is_valid);
             drop(permit);
@@ -139,22 +140,10 @@ impl Users {
         outcome(check.await.unwrap_or(false), &user)
     }
 
-    /// Returns the number of users.
-    pub(in crate::http) fn count(&self) -> usize {
-        self.hashes.len()
-    }
-
-    fn hash_of(&self, user: &str) -> Option<&str> {
-        let user_idx = self
-            .hashes
-            .binary_search_by(|(name, _)| name.as_str().cmp(user))
-            .ok()?;
-        self.hashes.get(user_idx).map(|(_, hash)| hash.as_str())
-    }
-
     /// Returns the hash to compare the password with, and the tag of the credentials.
-    fn comparison(&self, user: &str, password: &[u8]) -> Option<(String, CredentialTag)> {
-        let hash = match self.hash_of(user) {
+    fn comparison(&self, user: &str, password: &[u8]) -> Option<(PasswordHash, CredentialTag)> {
+        let known_hash = hash_of(&self.hashes, user);
+        let hash = match known_hash {
             Some(hash) => hash,
             None => {
                 let tag = hmac::sign(&self.hmac_key, user.as_bytes());
@@ -171,11 +160,21 @@ impl Users {
             }
         };
         let mut context = hmac::Context::with_key(&self.hmac_key);
-        for part in [user.as_bytes(), b"\0", hash.as_bytes(), b"\0", password] {
+        // The user may have been removed, and the hash that is compared instead may be the same.
+        let existence: &[u8] = if known_hash.is_some() { b"1" } else { b"0" };
+        let hash_text = hash.as_str().as_bytes();
+        for part in [
+            user.as_bytes(),
+            b"\0",
+            existence,
+            hash_text,
+            b"\0",
+            password,
+        ] {
             context.update(part);
         }
         let tag = context.sign().as_ref().first_chunk().copied()?;
-        Some((hash.to_owned(), tag))
+        Some((hash.clone(), tag))
     }
 
     /// Returns whether earlier credentials with this tag were valid; `None` if they are unknown.
@@ -206,6 +205,12 @@ impl Users {
     }
 }
 
+/// Returns the hash of a user in a list that is sorted by name.
+fn hash_of<'a>(hashes: &'a [(String, PasswordHash)], user: &str) -> Option<&'a PasswordHash> {
+    let user_idx = hashes.binary_search_by(|(name, _)| name.as_str().cmp(user));
+    hashes.get(user_idx.ok()?).map(|(_, hash)| hash)
+}
+
 /// Returns user name and password from a header `Authorization: Basic ...`.
 fn credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
@@ -232,8 +237,10 @@ mod tests {
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;
     use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+    use tokio::task::yield_now;
 
     use super::{AuthOutcome, MAX_REMEMBERED_REFUSALS, Users, credentials};
+    use crate::config::PasswordHash;
 
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -245,8 +252,8 @@ mod tests {
         headers(&format!("Basic {}", BASE64_STANDARD.encode(credentials)))
     }
 
-    fn hash(password: &str, cost: u32) -> String {
-        bcrypt::hash(password, cost).unwrap()
+    fn hash(password: &str, cost: u32) -> PasswordHash {
+        PasswordHash::parse(&bcrypt::hash(password, cost).unwrap()).unwrap()
     }
 
     #[test]
@@ -265,7 +272,7 @@ mod tests {
             ("low".to_owned(), hash("one", 4)),
             ("high".to_owned(), hash("two", 5)),
         ];
-        let users = Arc::new(Users::new(&stored, None).unwrap());
+        let users = Arc::new(Users::new(stored.to_vec(), None).unwrap());
         let granted = AuthOutcome::Granted("high".to_owned());
         let all = ["high:two", "low:no", "other:no", "other:two", "other:one"];
         for text in all {
@@ -290,11 +297,11 @@ mod tests {
             stored[0].clone(),
             ("new".to_owned(), hash("x", 4)),
         ];
-        let edited = Users::new(&edited, Some(&users)).unwrap();
+        let edited = Users::new(edited.to_vec(), Some(&users)).unwrap();
         assert_eq!(is_cached(&edited, "high:two"), Some(true));
         assert_eq!(is_cached(&edited, "low:no"), Some(false));
         let changed = [("high".to_owned(), hash("three", 4))];
-        let changed = Users::new(&changed, Some(&users)).unwrap();
+        let changed = Users::new(changed.to_vec(), Some(&users)).unwrap();
         assert_eq!(
             is_cached(&changed, "high:two"),
             None,
@@ -308,7 +315,7 @@ mod tests {
 
     #[test]
     fn number_of_remembered_refusals_is_limited() {
-        let users = Users::new(&[("a".to_owned(), hash("x", 4))], None).unwrap();
+        let users = Users::new(vec![("a".to_owned(), hash("x", 4))], None).unwrap();
         for number in 0..MAX_REMEMBERED_REFUSALS + 10 {
             let (_, tag) = users
                 .comparison("a", number.to_string().as_bytes())
@@ -320,13 +327,70 @@ mod tests {
         assert_eq!(results.refused_order.len(), MAX_REMEMBERED_REFUSALS);
     }
 
+    #[tokio::test]
+    async fn removed_user_with_hash_of_another_is_refused() {
+        let shared = hash("one", 4);
+        let names = ["kept", "removed"].map(|name| (name.to_owned(), shared.clone()));
+        let users = Arc::new(Users::new(names.to_vec(), None).unwrap());
+        let credentials = basic("removed:one");
+        let granted = AuthOutcome::Granted("removed".to_owned());
+        assert_eq!(users.authenticate(&credentials, PEER).await, granted);
+        let others = vec![names[0].clone()];
+        let users = Arc::new(Users::new(others, Some(&users)).unwrap());
+        // The unknown user is compared with the only hash, for which the password is valid.
+        let outcome = users.authenticate(&credentials, PEER).await;
+        assert_eq!(outcome, AuthOutcome::Refused);
+        assert!(
+            !users.lock_results().accepted.contains_key("removed"),
+            "result should be removed with the user"
+        );
+        let users = Arc::new(Users::new(names.to_vec(), Some(&users)).unwrap());
+        assert_eq!(users.authenticate(&credentials, PEER).await, granted);
+    }
+
+    #[tokio::test]
+    async fn unknown_user_waits_as_long_as_known_user() {
+        // The order in which waiting passwords are checked is the same for both.
+        let mut orders = Vec::new();
+        for probed in ["known", "unknown"] {
+            let stored = vec![("known".to_owned(), hash("x", 4))];
+            let users = Arc::new(Users::new(stored, None).unwrap());
+            let first = users.queue.acquire(PEER, String::new()).await;
+            let waiting = ["a", "a", "b", probed, "a", probed];
+            let mut tasks = Vec::new();
+            let mut tags = Vec::new();
+            for (number, name) in waiting.into_iter().enumerate() {
+                let password = number.to_string();
+                tags.push(users.comparison(name, password.as_bytes()).unwrap().1);
+                let users = Arc::clone(&users);
+                let credentials = basic(&format!("{name}:{password}"));
+                tasks.push(tokio::spawn(async move {
+                    users.authenticate(&credentials, PEER).await
+                }));
+                yield_now().await;
+            }
+            drop(first);
+            for task in tasks {
+                assert_eq!(task.await.unwrap(), AuthOutcome::Refused);
+            }
+            let results = users.lock_results();
+            let number = |tag| tags.iter().position(|other| other == tag).unwrap();
+            orders.push(results.refused_order.iter().map(number).collect::<Vec<_>>());
+        }
+        assert_eq!(orders[0], [0, 2, 3, 1, 5, 4]);
+        assert_eq!(
+            orders[1], orders[0],
+            "unknown user should wait as a known one"
+        );
+    }
+
     #[test]
     fn unknown_user_is_compared_with_hash_of_existing_user() {
         let stored = [
             ("a".to_owned(), hash("x", 4)),
             ("b".to_owned(), hash("x", 5)),
         ];
-        let users = Users::new(&stored, None).unwrap();
+        let users = Users::new(stored.to_vec(), None).unwrap();
         let hash_for = |name: &str| users.comparison(name, b"x").unwrap().0;
         let names: Vec<String> = (0..64).map(|number| format!("user{number}")).collect();
         for (_, stored_hash) in &stored {

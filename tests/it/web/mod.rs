@@ -2,6 +2,7 @@
 //! certificates.
 
 mod auth;
+mod business_users;
 mod files;
 mod network;
 mod overload;

@@ -41,15 +41,21 @@ pub(crate) fn python(page: &Path) -> Option<(Child, u16)> {
     Some((child, port))
 }
 
-/// Starts nginx with a compressed file, if nginx is installed.
-pub(crate) fn nginx(folder: &Path) -> Option<(Child, u16)> {
+/// Settings with which nginx sends a file. Which of them is faster depends on the size of the file.
+pub(crate) const NGINX_OUTPUTS: [&str; 2] = [
+    "sendfile on; tcp_nopush on;",
+    "sendfile off; output_buffers 2 1m;",
+];
+
+/// Starts nginx with a compressed file, if nginx is installed. `output` is one of [`NGINX_OUTPUTS`].
+pub(crate) fn nginx(folder: &Path, output: &str) -> Option<(Child, u16)> {
     let port = free_port();
     let path = folder.display();
     let config = format!(
         "daemon off; worker_processes 2; pid {path}/nginx.pid; error_log {path}/error.log;
 events {{}}
 http {{
-  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
+  access_log off; {output} keepalive_requests 1000000;
   client_body_temp_path {path}/a; proxy_temp_path {path}/b; fastcgi_temp_path {path}/c;
   uwsgi_temp_path {path}/d; scgi_temp_path {path}/e;
   server {{

@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+export GIT_CONFIG_GLOBAL=$PWD/ci/gitconfig
 dist=${DIST:-$PWD/dist}
 tools=${CI_TOOLS:-$PWD/target/ci}
 # Cargo.toml names target/ in the assets of the package.

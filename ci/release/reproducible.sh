@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 target=$1
+export GIT_CONFIG_GLOBAL=$PWD/ci/gitconfig
 export CI_TOOLS=${CI_TOOLS:-${CARGO_TARGET_DIR:-$PWD/target}/ci}
 # The toolchains are in RUSTUP_HOME; its proxies in the original CARGO_HOME/bin stay in PATH.
 export RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use ring::hmac;
 
-use super::connections::{ConnectionSettings, Connections};
+use super::connections::{ConnectionSettings, Connections, SetupError, error_chain};
 use super::error::{ApiError, ResponseHead};
 use super::usage::UsageHeaders;
 use crate::model::Secret;
@@ -34,37 +34,6 @@ pub struct Client {
     connections: Arc<Connections>,
     /// URL and version, without a trailing slash.
     base: String,
-}
-
-/// Error of [`Client::new`].
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The `ca_file` cannot be read.
-    #[error("graph.ca_file: {path}: {source}; correct the path, or remove the key")]
-    CaFile {
-        /// Path of the file.
-        path: String,
-        /// Error of the operating system.
-        source: std::io::Error,
-    },
-    /// The `ca_file` contains no certificates.
-    #[error(
-        "graph.ca_file: {path}: expected PEM certificates, found none; use another file, or remove the key"
-    )]
-    CaFormat {
-        /// Path of the file.
-        path: String,
-    },
-    /// TLS cannot be initialized, usually because the system has no CA certificates.
-    #[error(
-        "initializing TLS for {base} failed: {reason}; install the system's CA certificates, or set graph.ca_file"
-    )]
-    Tls {
-        /// URL of the API.
-        base: String,
-        /// Error of the TLS library.
-        reason: String,
-    },
 }
 
 /// Secrets that authenticate a request.
@@ -356,23 +325,6 @@ fn appsecret_proof(secret: &Secret, token: &Secret) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
-}
-
-/// Returns the error with its causes, without the URL, which can contain secrets.
-pub(super) fn error_chain(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "timed out".to_owned()
-    } else if error.is_connect() {
-        "connection failed".to_owned()
-    } else {
-        "request failed".to_owned()
-    };
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use std::time::Duration;
 use reqwest::redirect;
 use tokio::time::timeout;
 
-use super::client::SetupError;
 use crate::platform::limited_read;
 
 /// Time between two pings of an HTTP/2 connection, also while it is idle.
@@ -24,6 +23,37 @@ const REPLACE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Maximum size of the CA file in bytes; that of a system has about 250 kB.
 const MAX_CA_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Error of [`Client::new`](super::Client::new).
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The `ca_file` cannot be read.
+    #[error("graph.ca_file: {path}: {source}; correct the path, or remove the key")]
+    CaFile {
+        /// Path of the file.
+        path: String,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
+    /// The `ca_file` contains no certificates.
+    #[error(
+        "graph.ca_file: {path}: expected PEM certificates, found none; use another file, or remove the key"
+    )]
+    CaFormat {
+        /// Path of the file.
+        path: String,
+    },
+    /// TLS cannot be initialized, usually because the system has no CA certificates.
+    #[error(
+        "initializing TLS for {base} failed: {reason}; install the system's CA certificates, or set graph.ca_file"
+    )]
+    Tls {
+        /// URL of the API.
+        base: String,
+        /// Error of the TLS library.
+        reason: String,
+    },
+}
 
 /// Replaceable connection pool.
 #[derive(Debug)]
@@ -186,7 +216,7 @@ impl ConnectionSettings {
         }
         builder.build().map_err(|error| SetupError::Tls {
             base: self.url.clone(),
-            reason: super::client::error_chain(&error),
+            reason: error_chain(&error),
         })
     }
 }
@@ -198,6 +228,23 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<reqwest::Certificate>, Se
             path: path.display().to_string(),
         }),
     }
+}
+
+/// Returns the error with its causes, without the URL, which can contain secrets.
+pub(super) fn error_chain(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() {
+        "timed out".to_owned()
+    } else if error.is_connect() {
+        "connection failed".to_owned()
+    } else {
+        "request failed".to_owned()
+    };
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 #[cfg(test)]

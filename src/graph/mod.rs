@@ -31,7 +31,8 @@ pub use self::access_tier::{
     DEVELOPMENT_CALLS_PER_HOUR, DEVELOPMENT_READS, DEVELOPMENT_WINDOW, STANDARD_CALLS_PER_HOUR,
     is_standard_tier,
 };
-pub use self::client::{Client, Credentials, SetupError};
+pub use self::client::{Client, Credentials};
+pub use self::connections::SetupError;
 pub use self::discovery::{Discovery, DiscoveryInput, GroupMember, discover, discover_members};
 pub use self::error::{ApiError, ErrorKind, ExceededLimit};
 pub use self::insights::{InsightsResult, QueryAdaptation, StatusFilter, fetch, fetch_pages};

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use super::catalog::SampleSource;
 use super::header::{FamilyHeader, family_headers};
-use super::page::is_same_arc;
 use super::render::{SampleWriter, accounts, batches, campaigns, extra_fields, polls, rows};
 use crate::model::InsightField;
 use crate::snapshot::{Snapshot, SourceState, WindowState, exported_rows};
@@ -92,6 +91,15 @@ fn has_same_series(before: &[&Arc<SourceState>], after: &[Arc<SourceState>]) -> 
             && before.windows.iter().zip(&after.windows).all(has_same_rows)
     };
     before.len() == after.len() && before.iter().zip(after).all(is_same)
+}
+
+/// Whether both are the same object, or both are absent.
+pub(super) fn is_same_arc<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 /// Returns the ids of the campaigns to leave out, and the number of their series.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::job::{Abort, SourceJob, next_job};
-use super::run::{BackfillRun, lock};
+use super::lock;
+use super::run::BackfillRun;
 use crate::config::BusinessConfig;
 use crate::graph::{self, ApiCaller, ApiError, ErrorKind, QueryAdaptation};
 use crate::model::{Inventory, Row};

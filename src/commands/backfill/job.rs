@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::run::{BackfillRun, lock};
+use super::lock;
+use super::run::BackfillRun;
 use crate::config::BusinessConfig;
 use crate::graph::{ApiError, ErrorKind, QueryAdaptation};
 use crate::model::ErrorReason;

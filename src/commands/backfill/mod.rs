@@ -19,7 +19,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::ProgressDrawTarget;
@@ -30,7 +30,7 @@ use jiff::{SignedDuration, Timestamp};
 use self::output::OutputFile;
 use self::plan::oldest_day;
 use self::progress::Progress;
-use self::run::{BackfillRun, lock};
+use self::run::BackfillRun;
 use self::summary::{log_estimate, log_missing, log_withheld};
 use self::write::{SourceHistory, WriteError};
 use super::CommandError;
@@ -357,4 +357,9 @@ fn interrupted(output: Option<&OutputFile>) -> CommandError {
         ),
         None => "interrupted; responses are kept only with --output.file".to_owned(),
     })
+}
+
+/// Locks a mutex. Poisoning is ignored, because no code panics while it holds one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

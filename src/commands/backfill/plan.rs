@@ -7,7 +7,8 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, ToSpan};
 
 use super::job::{Abort, SourceJob, next_job};
-use super::run::{BackfillRun, SourcePlan, lock};
+use super::lock;
+use super::run::{BackfillRun, SourcePlan};
 use crate::config::BusinessConfig;
 use crate::graph::{self, ApiError};
 use crate::model::Inventory;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::super::status_line::{new_status_line, style};
-use super::run::lock;
+use super::lock;
 
 /// Minimum interval between progress log messages.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);

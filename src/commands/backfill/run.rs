@@ -5,11 +5,12 @@
 //! exhausted quota only delays its ad account.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::lock;
 use super::progress::Progress;
 use crate::app::ApiSession;
 use crate::config::{BusinessConfig, Config};
@@ -122,9 +123,4 @@ impl BackfillRun {
             errors.insert(*source_idx, error.to_owned());
         }
     }
-}
-
-/// Locks a mutex. Poisoning is ignored, because no code panics while it holds one of these locks.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::lock;
 use super::progress::human_duration;
-use super::run::{BackfillRun, lock};
+use super::run::BackfillRun;
 use crate::graph::{self, DEVELOPMENT_READS, DEVELOPMENT_WINDOW};
 use crate::plan::DayRange;
 use crate::scheduler::MIN_REQUESTS_PER_SECOND;

@@ -8,21 +8,10 @@ use super::super::status::{
 use super::super::totals::WindowTotals;
 use super::display::{self, Amount, HumanDuration, Percent, Plural, Truncated};
 use super::quotas::quotas;
-use super::{query_string, time};
+use super::{RenderContext, column_headings, query_string, time};
 
 /// Maximum number of sources per business. Those with errors come first.
 const MAX_SOURCES_SHOWN: usize = 40;
-
-/// Values of the whole page that its parts need.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RenderContext<'a> {
-    /// Time of the page in seconds since 1970-01-01 UTC.
-    pub(super) now: f64,
-    /// Fraction of a quota above which polls slow down.
-    pub(super) quota_share: f64,
-    /// Path of the metrics page.
-    pub(super) telemetry_path: &'a str,
-}
 
 /// Renders a business as a collapsible section.
 pub(super) fn card(
@@ -118,13 +107,6 @@ fn totals(totals: &[WindowTotals], context: RenderContext<'_>) -> Markup {
                 }
             }
         }
-    }
-}
-
-/// Renders the head of a table.
-pub(super) fn column_headings(titles: &[&str]) -> Markup {
-    html! {
-        thead { tr { @for title in titles { th scope="col" { (title) } } } }
     }
 }
 

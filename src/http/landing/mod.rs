@@ -23,7 +23,7 @@ use base64::prelude::BASE64_STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use ring::digest;
 
-use self::business::{RenderContext, card, has_problem, is_not_polled, max_quota_ratio};
+use self::business::{card, has_problem, is_not_polled, max_quota_ratio};
 use self::display::{Percent, Plural};
 use self::size_budget::SizeBudget;
 use self::table::SortKey;
@@ -80,6 +80,17 @@ impl PageQuery {
         }
         page_query
     }
+}
+
+/// Values of the whole page that its parts need.
+#[derive(Clone, Copy, Debug)]
+struct RenderContext<'a> {
+    /// Time of the page in seconds since 1970-01-01 UTC.
+    now: f64,
+    /// Fraction of a quota above which polls slow down.
+    quota_share: f64,
+    /// Path of the metrics page.
+    telemetry_path: &'a str,
 }
 
 /// Renders the page. `series` is the number of series, or `None` to omit it. `config_errors` are the errors of files
@@ -320,6 +331,13 @@ fn footer(status: &StatusReport<'_>, page_query: &PageQuery) -> Markup {
                 a href={ (DOCUMENTS) "faq.md" } { "questions" } "."
             }
         }
+    }
+}
+
+/// Renders the head of a table.
+fn column_headings(titles: &[&str]) -> Markup {
+    html! {
+        thead { tr { @for title in titles { th scope="col" { (title) } } } }
     }
 }
 

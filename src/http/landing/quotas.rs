@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::super::status::{PAUSE_RATIO, QuotaStatus};
-use super::business::{RenderContext, column_headings};
 use super::display::{Percent, Plural};
+use super::{RenderContext, column_headings};
 use crate::model::LimitScope;
 
 /// Minimum number of quotas per business that are always visible, the highest usage first. The others

@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 
 use super::super::status::{BusinessStatus, HealthState, StatusReport};
-use super::business::{RenderContext, badges, max_quota_ratio};
+use super::business::{badges, max_quota_ratio};
 use super::display::{self, HumanDuration, Percent};
 use super::size_budget::SizeBudget;
-use super::{hidden_businesses, query_string, time};
+use super::{RenderContext, hidden_businesses, query_string, time};
 
 /// Minimum number of businesses with which the table is shown.
 pub(super) const MIN_BUSINESSES: usize = 10;

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use crate::metrics::series_limit::is_same_arc;
 use crate::model::fnv1a_mix;
 use crate::snapshot::{Snapshot, SourceState, WindowState};
 
@@ -199,13 +200,4 @@ fn same_rows(a: &WindowState, b: &WindowState) -> bool {
     a.duplicate == b.duplicate
         && is_same_arc(a.delivery.as_ref(), b.delivery.as_ref())
         && is_same_arc(a.conversions.as_ref(), b.conversions.as_ref())
-}
-
-/// Whether both are the same object, or both are absent.
-pub(in crate::metrics) fn is_same_arc<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
-    match (a, b) {
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-        (None, None) => true,
-        _ => false,
-    }
 }

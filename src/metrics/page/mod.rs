@@ -22,7 +22,6 @@ use bytes::Bytes;
 use flate2::write::DeflateDecoder;
 
 use self::chunk::Chunk;
-pub(super) use self::chunk::is_same_arc;
 use self::gzip::{Checksum, FINAL_BLOCK, GzipSegment};
 use self::headers::RenderedHeaders;
 use self::rendered_chunk::RenderedChunk;

@@ -2,8 +2,8 @@
 //!
 //! `parse` deserializes a document to raw values, `check` validates them and fills in the values of
 //! `defaults`, `unchecked` does both for all files, `diagnostics` collects the errors, and `web` does the
-//! same for the web config file. `campaign_name` is the filter by name. The
-//! types of this module contain valid values only. Nothing here reads a file, the environment or a
+//! same for the web config file. `campaign_name` is the filter by name, `password_hash` the
+//! bcrypt hash of a user's password. The types of this module contain valid values only. Nothing here reads a file, the environment or a
 //! clock: `platform::file_reader` reads the config, and a secret is only named by its location.
 
 mod campaign_name;

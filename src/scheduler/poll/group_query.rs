@@ -319,7 +319,7 @@ impl Poll<'_> {
     }
 
     /// Returns the campaigns that are complete although later pages of the result are missing: those with a row of every
-    /// range. `None` if there are none, or if they cannot be told apart: below the level of campaigns, rows of one
+    /// range. `None` if there are none, or if they are not known: below the level of campaigns, rows of one
     /// campaign can be on several pages.
     fn complete_campaigns(&mut self, query: &Query, insights: InsightsResult) -> Option<GroupRows> {
         let is_account = matches!(self.source.kind, SourceKind::AdAccount { .. });

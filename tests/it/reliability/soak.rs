@@ -533,7 +533,7 @@ async fn values_are_correct_after_random_faults() {
 /// Time between two changes of the quota faults.
 const QUOTA_FAULT_TIME: Duration = Duration::from_secs(5 * 60);
 
-/// Refusals that change how a query is split, beside those of the quotas.
+/// Refusals that change how a query is split, in addition to those of the quotas.
 const REFUSALS: [&str; 4] = [
     "rejected_joined",
     "rejected_param=time_ranges",

@@ -109,10 +109,10 @@ fn errors(schema: &Value, value: &Value, path: &str) -> Vec<String> {
         found.push(format!("{path}: not {types:?}"));
         return found;
     }
-    if let (Some(pattern), Some(text)) = (schema["pattern"].as_str(), value.as_str()) {
-        if !regex::Regex::new(pattern).unwrap().is_match(text) {
-            found.push(format!("{path}: {pattern}"));
-        }
+    if let (Some(pattern), Some(text)) = (schema["pattern"].as_str(), value.as_str())
+        && !regex::Regex::new(pattern).unwrap().is_match(text)
+    {
+        found.push(format!("{path}: {pattern}"));
     }
     for (idx, item) in value.as_array().into_iter().flatten().enumerate() {
         found.extend(errors(&schema["items"], item, &format!("{path}[{idx}]")));

@@ -62,7 +62,10 @@ fn extra_field_named_like_a_metric_is_refused() {
     assert_eq!(errors_with("sent"), "");
     for metric in metric_names() {
         let errors = errors_with(metric);
-        assert!(errors.contains("not reserved"), "{metric}: {errors}");
+        assert!(
+            errors.contains("not reserved"),
+            "BUILT_IN_METRICS should have {metric}: {errors}"
+        );
     }
 }
 

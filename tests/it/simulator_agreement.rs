@@ -196,6 +196,26 @@ async fn assert_all_rows(level: &str, sources: &str, campaigns: &[Campaign]) {
     assert_eq!(page.all("campaign_info", &[]).len(), campaigns.len());
 }
 
+#[tokio::test]
+async fn simulator_has_values_of_every_built_in_field() {
+    // A field that the simulator does not have is rejected by it and not exported, so that all values
+    // would agree.
+    let api = Api::demo().await;
+    let mut missing = InsightField::ALL.map(InsightField::field).to_vec();
+    for campaign in campaigns() {
+        let totals = api.truth(&campaign.id.to_string(), "2026-11-16", "2026-11-22");
+        missing.retain(|field| {
+            !totals
+                .iter()
+                .any(|totals| totals.values.contains_key(*field))
+        });
+    }
+    assert!(
+        missing.is_empty(),
+        "crates/graph-simulator/src/fields.rs should have {missing:?}"
+    );
+}
+
 /// Config of `ACCOUNTS` as sources.
 fn account_sources() -> String {
     let ids = ACCOUNTS.map(|id| format!("{{ id: act_{id} }}"));

@@ -15,11 +15,13 @@ pub(super) struct FairQueue<G, L> {
 /// Requests that wait in one lane.
 type Waiting<G, L> = VecDeque<oneshot::Sender<QueuePermit<G, L>>>;
 
+/// Lanes of one group; the first one is served next.
+type GroupLanes<G, L> = VecDeque<(L, Waiting<G, L>)>;
+
 struct QueueState<G, L> {
     is_busy: bool,
-    /// Groups with waiting requests, each with its lanes; the first lane of the first group is served
-    /// next.
-    groups: VecDeque<(G, VecDeque<(L, Waiting<G, L>)>)>,
+    /// Groups with waiting requests; the first one is served next.
+    groups: VecDeque<(G, GroupLanes<G, L>)>,
 }
 
 impl<G, L> Default for FairQueue<G, L> {
@@ -90,20 +92,16 @@ impl<G: PartialEq, L: PartialEq> FairQueue<G, L> {
                 return QueuePermit(Some(Arc::clone(self)));
             }
             let (sender, receiver) = oneshot::channel();
-            let lanes = match state.groups.iter_mut().find(|(other, _)| *other == group) {
-                Some((_, lanes)) => lanes,
+            let groups = &mut state.groups;
+            match groups.iter_mut().find(|(other, _)| *other == group) {
                 None => {
-                    state.groups.push_back((group, VecDeque::new()));
-                    // Not empty after the insertion.
-                    match state.groups.back_mut() {
-                        Some((_, lanes)) => lanes,
-                        None => return QueuePermit(None),
-                    }
+                    let lanes = VecDeque::from([(lane, VecDeque::from([sender]))]);
+                    groups.push_back((group, lanes));
                 }
-            };
-            match lanes.iter_mut().find(|(other, _)| *other == lane) {
-                Some((_, waiting)) => waiting.push_back(sender),
-                None => lanes.push_back((lane, VecDeque::from([sender]))),
+                Some((_, lanes)) => match lanes.iter_mut().find(|(other, _)| *other == lane) {
+                    Some((_, waiting)) => waiting.push_back(sender),
+                    None => lanes.push_back((lane, VecDeque::from([sender]))),
+                },
             }
             receiver
         };

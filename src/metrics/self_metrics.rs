@@ -39,6 +39,9 @@ const MAX_ERROR_CODES: usize = 200;
 /// Value of the label `code` beyond [`MAX_ERROR_CODES`].
 const OTHER_CODES: &str = "other";
 
+/// Pairs of code and subcode.
+type ErrorCodes = HashSet<[Option<i64>; 2]>;
+
 /// Observation of one API request.
 #[derive(Clone, Copy, Debug)]
 pub struct CallSample<'a> {
@@ -70,7 +73,7 @@ pub struct SelfMetrics {
     api_requests: IntCounterVec,
     api_request_errors: IntCounterVec,
     /// Pairs of code and subcode in `api_request_errors`, by business.
-    error_codes: Mutex<HashMap<Box<str>, HashSet<[Option<i64>; 2]>>>,
+    error_codes: Mutex<HashMap<Box<str>, ErrorCodes>>,
     api_recent_errors: RecentErrors,
     api_request_duration: Histogram,
     api_version: IntGaugeVec,

@@ -43,7 +43,8 @@ fn without_userinfo(url: &str) -> String {
     }
 }
 
-/// Returns the password of a URL as it is written, without percent-encoding, and in the credentials of `Basic`.
+/// Returns the password of a URL as it is written, without percent-encoding, in the credentials of `Basic`, and as JSON
+/// and HTML escape it.
 fn forms_of_password(url: &str) -> Vec<String> {
     let Some((before, _)) = url.rsplit_once('@') else {
         return Vec::new();
@@ -54,9 +55,20 @@ fn forms_of_password(url: &str) -> Vec<String> {
     };
     let (user, decoded) = (percent_decode(user), percent_decode(password));
     let credentials = BASE64_STANDARD.encode(format!("{user}:{decoded}"));
-    let mut forms = vec![credentials, decoded, password.to_owned()];
-    forms.retain(|form| !form.is_empty());
-    forms.dedup();
+    let json = serde_json::Value::from(decoded.as_str()).to_string();
+    let json = json.get(1..json.len() - 1).unwrap_or_default().to_owned();
+    let html = ["&amp;", "&lt;", "&gt;", "&quot;"]
+        .into_iter()
+        .zip(['&', '<', '>', '"'])
+        .fold(decoded.clone(), |text, (escape, char)| {
+            text.replace(char, escape)
+        });
+    let mut forms = Vec::new();
+    for form in [credentials, decoded, password.to_owned(), json, html] {
+        if !form.is_empty() && !forms.contains(&form) {
+            forms.push(form);
+        }
+    }
     forms
 }
 
@@ -95,6 +107,10 @@ mod tests {
             (
                 "user:a%40b+c@proxy",
                 &["dXNlcjphQGIrYw==", "a@b+c", "a%40b+c"],
+            ),
+            (
+                "http://u:a&<%22@proxy",
+                &["dTphJjwi", "a&<\"", "a&<%22", "a&<\\\"", "a&amp;&lt;&quot;"],
             ),
         ] {
             assert_eq!(forms_of_password(url), expected, "{url}");

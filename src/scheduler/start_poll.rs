@@ -14,7 +14,7 @@ use super::business::SecretRead;
 use super::due_queue::WindowRef;
 use super::finish_poll::ACCOUNT_SPEND_INTERVAL;
 use super::group_poll::{GroupJob, MemberOutcome, TaskOutcome};
-use super::poll::{PollJob, WindowJob};
+use super::poll::{LastRows, PollJob, WindowJob};
 use super::state::{RunningPoll, Scheduler, today};
 use super::telemetry;
 use crate::graph::{
@@ -260,6 +260,14 @@ impl Scheduler {
             *point = point.take().filter(|point| point.is_current(interval, now));
             resume_points.extend(point.clone().map(|point| (*window_idx, point)));
         }
+        let last_rows = window_idxs.iter().map(|window_idx| {
+            let window = &source_state.windows[*window_idx];
+            let last_rows = LastRows {
+                delivery: window.delivery.clone(),
+                conversions: window.conversions.clone(),
+            };
+            (*window_idx, last_rows)
+        });
         let row_sets = window_idxs.iter().flat_map(|window_idx| {
             let window = &source_state.windows[*window_idx];
             [&window.delivery, &window.conversions]
@@ -270,6 +278,7 @@ impl Scheduler {
             source: Arc::clone(&source_state.source),
             windows,
             resume_points,
+            last_rows: last_rows.collect(),
             inventory: source_state.inventory.clone(),
             discover,
             is_probe,

@@ -208,6 +208,30 @@ async fn row_that_is_received_on_two_pages_restarts_the_query_once() {
 }
 
 #[tokio::test]
+async fn expired_cursor_restarts_a_result_once() {
+    let expired = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&expired);
+    let server = start(move |path, query| {
+        if !is_rows_request(path, query) {
+            return None;
+        }
+        let is_expired =
+            query.contains("after=next") && counter.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_expired {
+            let body = r#"{"error":{"code":2642,"message":"Invalid cursors values"}}"#;
+            return Some(ScriptedResponse::with_status(400, body));
+        }
+        two_pages(query, rows(0..3), rows(3..CAMPAIGNS))
+    })
+    .await;
+    let page = server.exporter(CONFIG).await.page_all_up().await;
+    let delivered = page.all("delivered", &[]);
+    assert_eq!(delivered.len(), CAMPAIGNS);
+    assert!(delivered.iter().all(|sample| sample.number == "5"));
+    assert_eq!(expired.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
 async fn pages_of_different_dates_are_never_exported_together() {
     let server = start(|path, query| {
         path.ends_with("/insights")

@@ -21,6 +21,7 @@ use crate::graph::{
     ApiCaller, CallRecord, Credentials, MAX_ATTEMPTS, PollDeadline, RequestKind, RequestScope,
     Session,
 };
+use crate::platform::secrets::SecretError;
 
 /// Time after which fields that the API rejected are requested again.
 const REJECTED_FIELD_RETRY_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -97,7 +98,18 @@ impl Scheduler {
             Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(%error, "reading secrets panicked; please report this bug");
-                return;
+                let id = error.id();
+                let mut businesses = self.businesses.iter();
+                let Some((name, _)) = businesses.find(|(_, business)| business.is_reading(id))
+                else {
+                    return;
+                };
+                let error = SecretError::Transient("reading secrets panicked".to_owned());
+                let read = SecretRead {
+                    business: name.clone(),
+                    result: Err(error),
+                };
+                (id, read)
             }
         };
         let Some(business) = self.businesses.get_mut(&read.business) else {

@@ -225,6 +225,9 @@ async fn expired_cursor_restarts_a_result_once() {
     })
     .await;
     let page = server.exporter(CONFIG).await.page_all_up().await;
+    // Not in a second poll.
+    let failures = [("reason", "invalid_response")];
+    page.assert("exporter_poll_failures_total", &failures, "0");
     let delivered = page.all("delivered", &[]);
     assert_eq!(delivered.len(), CAMPAIGNS);
     assert!(delivered.iter().all(|sample| sample.number == "5"));

@@ -209,7 +209,8 @@ async fn fetch_up_to(
             // The cursor expired while paging: the result starts again, once.
             Err(error) if error.is_expired_cursor() && after.is_some() && !is_restarted => {
                 (*result, after, is_restarted) = (InsightsResult::default(), None, true);
-                has_valid_rows = false;
+                (has_valid_rows, received) = (false, 0);
+                cursors.clear();
                 continue;
             }
             Err(error) => return Err(error),
@@ -263,6 +264,12 @@ async fn fetch_up_to(
             }
             None if !has_valid_rows && !result.invalid.rows.is_empty() => {
                 return Err(ApiError::invalid_response(no_valid_row(&result.invalid)));
+            }
+            // A row was added before the cursor, so that the next one was received twice and the new one not at all.
+            None if result.pages > 1 && !is_restarted && has_duplicate_dates(&result.rows) => {
+                (*result, after, is_restarted) = (InsightsResult::default(), None, true);
+                (has_valid_rows, received) = (false, 0);
+                cursors.clear();
             }
             None => return Ok(true),
             Some(next) if !cursors.insert(next.clone()) => {

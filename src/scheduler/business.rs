@@ -37,7 +37,7 @@ pub(super) struct BusinessState {
     last_credentials: Option<Credentials>,
     last_read: Option<LastRead>,
     /// Task that is reading the secrets.
-    running_read: Option<Id>,
+    pub(super) running_read: Option<Id>,
     /// Whether the API rejected the access token.
     pub(super) token_rejected: bool,
     /// When the token's expiry is next queried; `None` means with the next poll.
@@ -120,6 +120,11 @@ impl BusinessState {
             }
         });
         self.running_read = Some(read.id());
+    }
+
+    /// Whether the secrets are being read by this task.
+    pub(super) fn is_reading(&self, id: Id) -> bool {
+        self.running_read == Some(id)
     }
 
     /// Records the end of a read. Returns whether a token that was refused or unreadable has been replaced, or `None`

@@ -14,13 +14,14 @@ use super::business::SecretRead;
 use super::due_queue::WindowRef;
 use super::finish_poll::ACCOUNT_SPEND_INTERVAL;
 use super::group_poll::{GroupJob, MemberOutcome, TaskOutcome};
-use super::poll::{PollJob, WindowJob};
+use super::poll::{LastRows, PollJob, WindowJob};
 use super::state::{RunningPoll, Scheduler, today};
 use super::telemetry;
 use crate::graph::{
     ApiCaller, CallRecord, Credentials, MAX_ATTEMPTS, PollDeadline, RequestKind, RequestScope,
     Session,
 };
+use crate::platform::secrets::SecretError;
 
 /// Time after which fields that the API rejected are requested again.
 const REJECTED_FIELD_RETRY_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -97,7 +98,18 @@ impl Scheduler {
             Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(%error, "reading secrets panicked; please report this bug");
-                return;
+                let id = error.id();
+                let mut businesses = self.businesses.iter();
+                let Some((name, _)) = businesses.find(|(_, business)| business.is_reading(id))
+                else {
+                    return;
+                };
+                let error = SecretError::Transient("reading secrets panicked".to_owned());
+                let read = SecretRead {
+                    business: name.clone(),
+                    result: Err(error),
+                };
+                (id, read)
             }
         };
         let Some(business) = self.businesses.get_mut(&read.business) else {
@@ -260,6 +272,14 @@ impl Scheduler {
             *point = point.take().filter(|point| point.is_current(interval, now));
             resume_points.extend(point.clone().map(|point| (*window_idx, point)));
         }
+        let last_rows = window_idxs.iter().map(|window_idx| {
+            let window = &source_state.windows[*window_idx];
+            let last_rows = LastRows {
+                delivery: window.delivery.clone(),
+                conversions: window.conversions.clone(),
+            };
+            (*window_idx, last_rows)
+        });
         let row_sets = window_idxs.iter().flat_map(|window_idx| {
             let window = &source_state.windows[*window_idx];
             [&window.delivery, &window.conversions]
@@ -270,6 +290,7 @@ impl Scheduler {
             source: Arc::clone(&source_state.source),
             windows,
             resume_points,
+            last_rows: last_rows.collect(),
             inventory: source_state.inventory.clone(),
             discover,
             is_probe,

@@ -822,6 +822,19 @@ businesses:
     }
 
     #[tokio::test]
+    async fn secrets_are_read_again_after_a_panic() {
+        let (mut scheduler, _api) = start().await;
+        let abort = scheduler.secret_reads.spawn(async { panic!("on purpose") });
+        let id = abort.id();
+        scheduler.businesses.get_mut("acme").unwrap().running_read = Some(id);
+        let ended = scheduler.secret_reads.join_next_with_id().await.unwrap();
+        scheduler.on_secrets_read(ended);
+        let business = &scheduler.businesses["acme"];
+        assert!(!business.is_reading(id));
+        assert!(business.needs_recheck());
+    }
+
+    #[tokio::test]
     async fn clock_that_was_set_is_noticed_by_the_check_of_expiry() {
         let (mut scheduler, _api) = start().await;
         let (now, uptime) = clock::now_and_uptime();

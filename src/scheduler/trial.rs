@@ -45,6 +45,7 @@ impl QueryTrial {
             account_spend: false,
             unanswered: BTreeSet::new(),
             resume_points: BTreeMap::new(),
+            last_rows: BTreeMap::new(),
             rejected_fields,
             mode: ModeState::default(),
         };

@@ -1,10 +1,11 @@
 //! Paging of results and lists: missing, repeated and expired cursors, and pages of different days.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::page::Page;
 use crate::scripted_server::{ScriptedResponse, ScriptedServer};
 
 const CONFIG: &str = "polling: { interval: 1h }
@@ -145,6 +146,112 @@ async fn expired_cursor_restarts_a_list_once() {
     .await;
     let page = server.exporter(CONFIG).await.page_all_up().await;
     assert_eq!(page.all("delivered", &[]).len(), CAMPAIGNS);
+    assert_eq!(expired.load(Ordering::Relaxed), 2);
+}
+
+const FREQUENT_CONFIG: &str = "polling: { interval: 200ms, backoff_max: 200ms }
+insights: { zero_fill: all }
+windows: [{ name: launch, time_range: { since: 2026-11-01, until: 2026-11-20 }, interval: 200ms }]
+businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]
+";
+
+/// Returns the response of a query with two pages of these rows. A filtered one is answered with campaign 3.
+fn two_pages(query: &str, first: Vec<Value>, second: Vec<Value>) -> Option<ScriptedResponse> {
+    let body = if query.contains("campaign.id") {
+        json!({"data": rows(3..4)})
+    } else if query.contains("after=next") {
+        json!({"data": second})
+    } else {
+        json!({"data": first,
+            "paging": {"cursors": {"after": "next"}, "next": "http://127.0.0.1:1/"}})
+    };
+    Some(body.into())
+}
+
+fn is_rows_request(path: &str, query: &str) -> bool {
+    path.ends_with("/insights") && query.contains("level=campaign")
+}
+
+#[tokio::test]
+async fn row_that_is_skipped_between_pages_is_requested_again() {
+    let has_shifted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&has_shifted);
+    let server = start(move |path, query| {
+        if !is_rows_request(path, query) {
+            return None;
+        }
+        // Row 0 disappears after the first page, so that the second one begins with row 4.
+        let second = if flag.load(Ordering::Relaxed) { 4 } else { 3 };
+        two_pages(query, rows(0..3), rows(second..CAMPAIGNS))
+    })
+    .await;
+    let exporter = server.exporter(FREQUENT_CONFIG).await;
+    exporter.page_all_up().await;
+    let before = server.requests().len();
+    has_shifted.store(true, Ordering::Relaxed);
+    let polls = |page: &Page| page.value("exporter_polls_total", &[]);
+    let start = polls(&exporter.page().await).unwrap();
+    let page = exporter
+        .page_when(|page| polls(page) >= Some(start + 3.0))
+        .await;
+    page.assert("up", &[], "1");
+    let delivered = page.all("delivered", &[]);
+    assert_eq!(delivered.len(), CAMPAIGNS);
+    assert!(
+        delivered.iter().all(|sample| sample.number == "5"),
+        "{delivered:?}"
+    );
+    let requests = server.requests().split_off(before);
+    assert!(
+        requests
+            .iter()
+            .any(|(_, query)| query.contains("campaign.id"))
+    );
+}
+
+#[tokio::test]
+async fn row_that_is_received_on_two_pages_restarts_the_query_once() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let server = start(move |path, query| {
+        if !is_rows_request(path, query) {
+            return None;
+        }
+        // Row 0 is added after the first page, so that row 3 is on both pages.
+        let is_first = counter.fetch_add(1, Ordering::Relaxed) < 2;
+        let first = if is_first { rows(1..4) } else { rows(0..3) };
+        two_pages(query, first, rows(3..CAMPAIGNS))
+    })
+    .await;
+    let page = server.exporter(CONFIG).await.page_all_up().await;
+    assert_eq!(page.all("delivered", &[]).len(), CAMPAIGNS);
+    assert_eq!(calls.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn expired_cursor_restarts_a_result_once() {
+    let expired = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&expired);
+    let server = start(move |path, query| {
+        if !is_rows_request(path, query) {
+            return None;
+        }
+        let is_expired =
+            query.contains("after=next") && counter.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_expired {
+            let body = r#"{"error":{"code":2642,"message":"Invalid cursors values"}}"#;
+            return Some(ScriptedResponse::with_status(400, body));
+        }
+        two_pages(query, rows(0..3), rows(3..CAMPAIGNS))
+    })
+    .await;
+    let page = server.exporter(CONFIG).await.page_all_up().await;
+    // Not in a second poll.
+    let failures = [("reason", "invalid_response")];
+    page.assert("exporter_poll_failures_total", &failures, "0");
+    let delivered = page.all("delivered", &[]);
+    assert_eq!(delivered.len(), CAMPAIGNS);
+    assert!(delivered.iter().all(|sample| sample.number == "5"));
     assert_eq!(expired.load(Ordering::Relaxed), 2);
 }
 

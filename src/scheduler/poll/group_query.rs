@@ -139,6 +139,11 @@ impl Poll<'_> {
             Some(result) => result,
             None => self.run_queries(&strategy.queries, &mut history).await,
         };
+        if let Ok(fetched) = result {
+            let queries = strategy.queries.clone();
+            let skipped = self.fetch_skipped(group, kind, queries, fetched, &mut history);
+            result = skipped.await;
+        }
         let is_too_large = |QueryFailure { error, part }: &QueryFailure| {
             let was_reduced = page_size <= ROWS_PER_PAGE / HEAVY_REDUCTION;
             error.kind == ErrorKind::TooLarge
@@ -315,11 +320,81 @@ impl Poll<'_> {
             unanswered: BTreeSet::new(),
             answered: BTreeSet::new(),
             fetched_at: insights.fetched_at,
+            has_pages: insights.pages > 1,
         })
     }
 
+    /// Requests the rows again that the last result had and this one lacks: if a row disappears while pages are read,
+    /// the next one is skipped.
+    async fn fetch_skipped(
+        &mut self,
+        group: &WindowGroup,
+        kind: QueryKind,
+        queries: Vec<Query>,
+        mut fetched: GroupRows,
+        history: &mut ProbeHistory,
+    ) -> Result<GroupRows, QueryFailure> {
+        if !fetched.has_pages {
+            return Ok(fetched);
+        }
+        let skipped = self.skipped_campaigns(group, kind, &fetched.rows);
+        if skipped.is_empty() {
+            return Ok(fetched);
+        }
+        let run = self.run_split(queries, kind, Some(skipped.clone()), history);
+        match run.await {
+            Ok(rows) => {
+                fetched.extend(rows);
+                Ok(fetched)
+            }
+            Err(QueryFailure { error, .. }) => {
+                let ids = skipped.iter().map(|id| Box::from(id.as_str()));
+                fetched.unanswered = ids.collect();
+                let part = Some(Box::new(fetched));
+                Err(QueryFailure { error, part })
+            }
+        }
+    }
+
+    /// Returns the campaigns of rows that the last result of the same dates had, and these rows lack.
+    fn skipped_campaigns(
+        &self,
+        group: &WindowGroup,
+        kind: QueryKind,
+        rows: &[Row],
+    ) -> Vec<ObjectId> {
+        let is_account = matches!(self.source.kind, SourceKind::AdAccount { .. });
+        if self.source.level == Level::Account || !is_account || group.ranges.is_empty() {
+            return Vec::new();
+        }
+        let received: BTreeSet<(&str, DateSpan)> = rows
+            .iter()
+            .map(|row| (row.dimensions.key(), (row.start, row.stop)))
+            .collect();
+        let last_rows = group.windows.iter().filter_map(|window| {
+            let last = self.last_rows.get(&window.window_idx)?;
+            let last = match kind {
+                QueryKind::Conversions => last.conversions.as_ref(),
+                _ => last.delivery.as_ref(),
+            };
+            last.filter(|last| {
+                last.dates.is_some() && last.dates.as_ref() == window.accepted.first()
+            })
+        });
+        let last_rows = last_rows.flat_map(|last| &last.rows);
+        let skipped = last_rows
+            .filter(|row| !received.contains(&(row.dimensions.key(), (row.start, row.stop))))
+            .filter_map(|row| row.dimensions.campaign.as_ref());
+        let skipped: BTreeSet<&str> = skipped.map(|campaign| campaign.id.as_str()).collect();
+        let campaigns = self.source.campaigns(self.inventory.as_deref());
+        let campaigns = campaigns.unwrap_or_default().into_iter();
+        campaigns
+            .filter(|id| skipped.contains(id.as_str()))
+            .collect()
+    }
+
     /// Returns the campaigns that are complete although later pages of the result are missing: those with a row of every
-    /// range. `None` if there are none, or if they are not known: below the level of campaigns, rows of one
+    /// range. `None` if there are none, or if they cannot be distinguished: below the level of campaigns, rows of one
     /// campaign can be on several pages.
     fn complete_campaigns(&mut self, query: &Query, insights: InsightsResult) -> Option<GroupRows> {
         let is_account = matches!(self.source.kind, SourceKind::AdAccount { .. });

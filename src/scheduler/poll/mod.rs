@@ -26,7 +26,7 @@ use crate::graph::{
 use crate::model::{ErrorReason, InsightField, Inventory, MajorUnits, PollError, Row, RowValue};
 use crate::plan::{DateMode, ProbeHistory, QueryMode, Source};
 use crate::platform::clock;
-use crate::snapshot::{AccountSpend, PollResult};
+use crate::snapshot::{AccountSpend, PollResult, RowSet};
 
 /// Input of a poll.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub(super) struct PollJob {
     pub(super) unanswered: BTreeSet<Box<str>>,
     /// Where the queries of windows continue, by index; the others begin again.
     pub(super) resume_points: BTreeMap<usize, ResumePoint>,
+    /// Last results of the windows, by index. A row of them that is missing between two pages is requested again.
+    pub(super) last_rows: BTreeMap<usize, LastRows>,
     pub(super) mode: ModeState,
 }
 
@@ -70,6 +72,13 @@ pub(super) struct WindowJob {
     /// Results of earlier unfiltered queries of this window.
     pub(super) probe_history: ProbeHistory,
     pub(super) page_size: PageSize,
+}
+
+/// Last results of the queries of a window.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastRows {
+    pub(super) delivery: Option<Arc<RowSet>>,
+    pub(super) conversions: Option<Arc<RowSet>>,
 }
 
 /// Result of a poll, and what it learned about the API.
@@ -109,6 +118,7 @@ struct Poll<'a> {
     /// Campaigns that are requested first.
     unanswered: BTreeSet<Box<str>>,
     resume_points: BTreeMap<usize, ResumePoint>,
+    last_rows: BTreeMap<usize, LastRows>,
     results: BTreeMap<usize, PollResult>,
     /// First error after which all further requests would fail too.
     final_error: Option<ApiError>,
@@ -139,6 +149,7 @@ impl PollJob {
             windows: self.windows,
             unanswered: self.unanswered,
             resume_points: self.resume_points,
+            last_rows: self.last_rows,
             final_error: None,
             unlisted_campaigns: BTreeSet::new(),
             invalid: InvalidParts::default(),

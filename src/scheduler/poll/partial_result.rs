@@ -38,6 +38,8 @@ pub(super) struct GroupRows {
     /// Ids of campaigns that an earlier poll answered, so that they were not requested.
     pub(super) answered: BTreeSet<Box<str>>,
     pub(super) fetched_at: Option<Timestamp>,
+    /// Whether a query had several pages, between which rows can shift.
+    pub(super) has_pages: bool,
 }
 
 /// Why a query has no complete result.
@@ -275,8 +277,9 @@ impl PartialResult {
 
 impl GroupRows {
     /// Adds the rows of another query of the same group.
-    fn extend(&mut self, other: Self) {
+    pub(super) fn extend(&mut self, other: Self) {
         self.fetched_at = self.fetched_at.or(other.fetched_at);
+        self.has_pages |= other.has_pages;
         self.rows.extend(other.rows);
         self.withheld.extend(other.withheld);
         self.other_dates.extend(other.other_dates);

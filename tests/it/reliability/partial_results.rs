@@ -34,7 +34,7 @@ async fn start(delivered: &Arc<AtomicUsize>, is_failing: &Arc<AtomicBool>) -> Sc
     ScriptedServer::start(move |path, query| {
         if path.ends_with("/insights") {
             let ids = filtered_ids(query);
-            // Also the attempts without ids, which would answer for all campaigns.
+            // A query without a filter has campaign 150 too.
             if fails.load(Ordering::Relaxed) && (ids.is_empty() || ids.contains(&id(150))) {
                 return error(400, 100, None, "Invalid parameter");
             }

@@ -18,6 +18,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Longest time that a poll or the end of a pause is waited for.
 const MAX_WAIT: Duration = Duration::from_secs(60 * 60);
 
+/// Pages that are requested until one shows the values of a poll, one a second; fewer than the seconds of a pause.
+const MAX_PAGES: usize = 200;
+
 /// An API that refuses insights requests because of a limit of the ad account.
 struct LimitedApi {
     server: ScriptedServer,
@@ -74,6 +77,22 @@ impl LimitedApi {
 
     async fn pass(&self, duration: Duration) {
         pass(duration, SECOND, || self.server.requests().len()).await;
+    }
+
+    /// Waits for a page on which these campaigns have these values in a window; rendering takes real time.
+    async fn page_with(&self, exporter: &Exporter, expected: &[(&str, usize, f64)]) -> Page {
+        for _ in 0..MAX_PAGES {
+            let page = exporter.page_on_paused_clock().await;
+            let is_shown = |(window, number, value): &(&str, usize, f64)| {
+                let labels = [("campaign_id", &*id(*number)), ("window", *window)];
+                page.value("delivered", &labels) == Some(*value)
+            };
+            if expected.iter().all(is_shown) {
+                return page;
+            }
+            self.pass(SECOND).await;
+        }
+        panic!("the page should show {expected:?}");
     }
 
     /// Waits for the next poll; returns its queries.
@@ -145,7 +164,7 @@ windows: [{ name: today, date_preset: today, interval: 30m }]
 businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]
 ";
     let exporter = first_page(&api, config).await;
-    let page = exporter.page_on_paused_clock().await;
+    let page = api.page_with(&exporter, &[("today", 0, 5.0)]).await;
     page.assert("up", &[], "1");
     assert_delivered(&page, "today", 0..MESSAGE_CAMPAIGNS, 5.0);
     let first_success = delivery_success(&page);
@@ -153,7 +172,7 @@ businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]
     api.set(7, 1);
     let queries = api.next_poll().await;
     assert_eq!(queries.len(), 2, "the poll should end with the limit");
-    let page = exporter.page_on_paused_clock().await;
+    let page = api.page_with(&exporter, &[("today", 0, 7.0)]).await;
     let stopped_at = now();
     page.assert("up", &[], "0");
     assert_delivered(&page, "today", 0..100, 7.0);
@@ -165,7 +184,7 @@ businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]
     let queries = api.next_poll().await;
     let requested: Vec<Vec<String>> = queries.iter().map(|query| filtered_ids(query)).collect();
     assert_eq!(requested, [ids(100..200), ids(200..MESSAGE_CAMPAIGNS)]);
-    let page = exporter.page_on_paused_clock().await;
+    let page = api.page_with(&exporter, &[("today", 100, 9.0)]).await;
     page.assert("up", &[], "0");
     assert_delivered(&page, "today", 0..100, 7.0);
     assert_delivered(&page, "today", 100..200, 9.0);
@@ -175,7 +194,7 @@ businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]
     let queries = api.next_poll().await;
     let requested: Vec<Vec<String>> = queries.iter().map(|query| filtered_ids(query)).collect();
     assert_eq!(requested, [ids(200..MESSAGE_CAMPAIGNS)]);
-    let page = exporter.page_on_paused_clock().await;
+    let page = api.page_with(&exporter, &[("today", 200, 11.0)]).await;
     page.assert("up", &[], "1");
     assert_delivered(&page, "today", 0..100, 7.0);
     assert_delivered(&page, "today", 100..200, 9.0);
@@ -226,7 +245,8 @@ windows: [{ name: today, date_preset: today }, { name: week, date_preset: last_7
 businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]
 ";
     let exporter = first_page(&api, config).await;
-    let page = exporter.page_on_paused_clock().await;
+    let both = |number: usize, value: f64| [("today", number, value), ("week", number, value)];
+    let page = api.page_with(&exporter, &both(0, 5.0)).await;
     for window in ["today", "week"] {
         page.assert("up", &[("window", window)], "1");
         assert_delivered(&page, window, 0..CAMPAIGNS, 5.0);
@@ -235,7 +255,7 @@ businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]
     api.set(7, 1);
     let queries = api.next_poll().await;
     assert_eq!(queries.len(), 2, "the poll should end with the limit");
-    let page = exporter.page_on_paused_clock().await;
+    let page = api.page_with(&exporter, &both(0, 7.0)).await;
     for window in ["today", "week"] {
         page.assert("up", &[("window", window)], "0");
         assert_delivered(&page, window, 0..COMPLETE, 7.0);
@@ -246,7 +266,7 @@ businesses: [{ name: acme, access_token_env: T, ad_accounts: [{ id: act_1 }] }]
     let queries = api.next_poll().await;
     let requested: Vec<Vec<String>> = queries.iter().map(|query| filtered_ids(query)).collect();
     assert_eq!(requested, [ids(COMPLETE..CAMPAIGNS)]);
-    let page = exporter.page_on_paused_clock().await;
+    let page = api.page_with(&exporter, &both(COMPLETE, 9.0)).await;
     for window in ["today", "week"] {
         page.assert("up", &[("window", window)], "1");
         assert_delivered(&page, window, 0..COMPLETE, 7.0);

@@ -4,17 +4,21 @@
 //! The chain of certificates is verified elsewhere, in `tls`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use rustls::CertificateError;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::FromDer;
-use x509_parser::time::ASN1Time;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::der::oid::ObjectIdentifier;
+use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH};
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
 
-fn parse(certificate: &[u8]) -> Option<X509Certificate<'_>> {
-    X509Certificate::from_der(certificate)
-        .ok()
-        .map(|(_, certificate)| certificate)
+/// Purposes of certificates with which clients authenticate.
+const CLIENT_PURPOSES: [ObjectIdentifier; 2] = [ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH];
+
+fn parse(certificate: &[u8]) -> Option<Certificate> {
+    Certificate::from_der(certificate).ok()
 }
 
 /// Returns whether `certificate` can be parsed.
@@ -24,7 +28,9 @@ pub(in crate::http) fn is_certificate(certificate: &[u8]) -> bool {
 
 /// Returns the end of the period of validity as a Unix timestamp in seconds.
 pub(in crate::http) fn expiry(certificate: &[u8]) -> Option<i64> {
-    parse(certificate).map(|certificate| certificate.validity().not_after.timestamp())
+    let certificate = parse(certificate)?;
+    let not_after = certificate.tbs_certificate().validity().not_after;
+    i64::try_from(not_after.to_unix_duration().as_secs()).ok()
 }
 
 /// Checks that a client can use `certificate` at `now`, in seconds since the Unix epoch.
@@ -33,21 +39,21 @@ pub(in crate::http) fn expiry(certificate: &[u8]) -> Option<i64> {
 /// Returns an error if the certificate is expired, not yet valid, or issued for other purposes.
 pub(in crate::http) fn check_client(certificate: &[u8], now: u64) -> Result<(), CertificateError> {
     let certificate = parse(certificate).ok_or(CertificateError::BadEncoding)?;
-    let now = i64::try_from(now)
-        .ok()
-        .and_then(|seconds| ASN1Time::from_timestamp(seconds).ok())
-        .ok_or(CertificateError::Expired)?;
-    if now < certificate.validity().not_before {
+    let certificate = certificate.tbs_certificate();
+    let (now, validity) = (Duration::from_secs(now), certificate.validity());
+    if now < validity.not_before.to_unix_duration() {
         return Err(CertificateError::NotValidYet);
     }
-    if now > certificate.validity().not_after {
+    if now > validity.not_after.to_unix_duration() {
         return Err(CertificateError::Expired);
     }
     let purposes = certificate
-        .extended_key_usage()
+        .get_extension::<ExtendedKeyUsage>()
         .map_err(|_| CertificateError::BadEncoding)?;
     match purposes {
-        Some(purposes) if !purposes.value.any && !purposes.value.client_auth => {
+        Some((_, ExtendedKeyUsage(purposes)))
+            if !purposes.iter().any(|id| CLIENT_PURPOSES.contains(id)) =>
+        {
             Err(CertificateError::InvalidPurpose)
         }
         _ => Ok(()),
@@ -57,25 +63,27 @@ pub(in crate::http) fn check_client(certificate: &[u8], now: u64) -> Result<(), 
 /// Returns all subject alternative names, or `None` if `certificate` cannot be parsed.
 pub(in crate::http) fn names(certificate: &[u8]) -> Option<Vec<String>> {
     let certificate = parse(certificate)?;
-    let extension = certificate.subject_alternative_name().ok()?;
-    let names = extension.map(|extension| {
-        let names = extension.value.general_names.iter();
-        names.filter_map(name_text).collect()
-    });
+    let extension = certificate
+        .tbs_certificate()
+        .get_extension::<SubjectAltName>()
+        .ok()?;
+    let names =
+        extension.map(|(_, SubjectAltName(names))| names.iter().filter_map(name_text).collect());
     Some(names.unwrap_or_default())
 }
 
 /// Returns the text of a name, or `None` for other kinds of names and invalid values.
-fn name_text(name: &GeneralName<'_>) -> Option<String> {
+fn name_text(name: &GeneralName) -> Option<String> {
     match name {
-        GeneralName::RFC822Name(text) | GeneralName::DNSName(text) | GeneralName::URI(text) => {
-            Some((*text).to_owned())
-        }
-        GeneralName::IPAddress(octets) => {
-            let address = <[u8; 4]>::try_from(*octets)
+        GeneralName::Rfc822Name(text)
+        | GeneralName::DnsName(text)
+        | GeneralName::UniformResourceIdentifier(text) => Some(text.to_string()),
+        GeneralName::IpAddress(octets) => {
+            let octets = octets.as_bytes();
+            let address = <[u8; 4]>::try_from(octets)
                 .map(|octets| IpAddr::V4(Ipv4Addr::from(octets)))
                 .or_else(|_| {
-                    <[u8; 16]>::try_from(*octets).map(|octets| IpAddr::V6(Ipv6Addr::from(octets)))
+                    <[u8; 16]>::try_from(octets).map(|octets| IpAddr::V6(Ipv6Addr::from(octets)))
                 });
             address.ok().map(|address| address.to_string())
         }

@@ -9,9 +9,10 @@ use std::io::{self, IsTerminal, Write};
 use std::panic;
 
 use clap::ValueEnum;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, Registry, reload};
+use tracing_subscriber::{Registry, reload};
 
 use self::format::LineFormat;
 
@@ -89,18 +90,25 @@ pub fn start(level: LogLevel, format: LogFormat) -> Result<LogLevelHandle, TryIn
 }
 
 /// Returns the filter for a level.
-fn filter(level: LogLevel) -> EnvFilter {
+fn filter(level: LogLevel) -> Targets {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
     // Debug messages of the HTTP libraries can contain URLs and headers, and so access tokens.
-    EnvFilter::new(format!(
-        "warn,marketing_messages_exporter={level},graph_simulator={level}",
-        level = level.as_str()
-    ))
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("marketing_messages_exporter", level)
+        .with_target("graph_simulator", level)
 }
 
 /// Changes the log level while the program runs.
 #[derive(Debug)]
 pub struct LogLevelHandle {
-    handle: reload::Handle<EnvFilter, Registry>,
+    handle: reload::Handle<Targets, Registry>,
     configured: LogLevel,
     current: LogLevel,
 }

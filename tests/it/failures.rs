@@ -299,9 +299,10 @@ businesses:
 async fn three_more_polls(exporter: &Exporter, business: &str) {
     let labels = [("business", business)];
     let last = |page: &crate::page::Page| page.value("last_success_timestamp_seconds", &labels);
-    let before = exporter.page_when(|page| last(page).is_some()).await;
+    let mut page = exporter.page_when(|page| last(page).is_some()).await;
     for _ in 0..3 {
-        let page = exporter.page_when(|page| last(page) > last(&before)).await;
+        let before = last(&page);
+        page = exporter.page_when(|page| last(page) > before).await;
         page.assert("up", &labels, "1");
     }
 }

@@ -36,7 +36,7 @@ const HANG_GUARD: Duration = Duration::from_secs(60);
 const CHECK_INTERVAL: Duration = Duration::from_millis(15);
 
 /// Rounds of a step without a request.
-const ROUNDS_PER_IDLE_STEP: usize = 6;
+const ROUNDS_PER_IDLE_STEP: usize = 2;
 
 /// Rounds of a step with requests, in which they complete.
 const ROUNDS_PER_STEP: usize = 25;
@@ -293,6 +293,8 @@ impl Visitor {
 
     /// Waits for a page on which every window is up.
     pub(crate) async fn page_all_up(&self) -> Page {
+        // Before every source was polled, no page satisfies the condition, and a large page takes long.
+        self.wait_until_ready().await;
         // Only the last page is parsed, because that takes a second for a large one.
         self.parsed_within(HANG_GUARD, |text| {
             let is_up = |line: &str| line.starts_with("marketing_messages_up{");
@@ -301,6 +303,22 @@ impl Visitor {
             is_all_up.then(|| Page::parse(text))
         })
         .await
+    }
+
+    async fn wait_until_ready(&self) {
+        let deadline = Instant::now() + HANG_GUARD;
+        loop {
+            let response = self.get("/-/ready").await;
+            if response.status == 200 {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the exporter should be ready: {}",
+                response.text()
+            );
+            sleep(CHECK_INTERVAL).await;
+        }
     }
 
     /// Waits for a page on which every window was polled at least once, successfully or not.

@@ -93,6 +93,10 @@ impl ScriptedServer {
     pub(crate) fn requests(&self) -> Vec<(String, String)> {
         self.requests.lock().unwrap().clone()
     }
+
+    pub(crate) fn request_count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
 }
 
 impl Drop for ScriptedServer {

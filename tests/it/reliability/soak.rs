@@ -377,6 +377,8 @@ impl Disturbance<'_> {
     async fn recover(&mut self) -> Page {
         self.api.clear_faults();
         restore_campaigns(self.api);
+        // Polls that received the rows of changed campaigns end before the totals are requested.
+        sleep(Duration::from_secs(1)).await;
         // Ten minutes past the hour, because the midnights of the demo's time zones are at full hours.
         // More than two hours later, when the totals of ad accounts are withdrawn and requested again.
         let hours = self.now.as_second() / 3_600 + 3;
@@ -574,7 +576,7 @@ businesses:
     let step = Duration::from_secs(5);
     let request_count = || api.simulator.request_count();
     let mut random = Random(20_261_127);
-    for _ in 0..36 {
+    for _ in 0..18 {
         let faults = [
             format!("{}@all~60", THROTTLES[random.below(THROTTLES.len())]),
             format!(
@@ -594,8 +596,9 @@ businesses:
         pass(step, step, request_count).await;
     }
     api.set_time(&clock::now().to_string());
-    // Pauses end, and every window is polled twice.
-    pass(45 * Duration::from_secs(60), step, request_count).await;
+    // Pauses end, every window is polled, and the spend of the ad accounts is requested, which is due once an hour. No
+    // ad account has its midnight in this time.
+    pass(80 * Duration::from_secs(60), step, request_count).await;
     let (page, ()) = tokio::join!(exporter.page(), rounds(500));
     let failures = page.all("exporter_poll_failures_total", &[("reason", "throttled")]);
     let failures: f64 = failures.iter().map(|sample| sample.value()).sum();

@@ -9,6 +9,8 @@ use marketing_messages_exporter::metrics::catalog;
 use marketing_messages_exporter::model::DatePreset;
 use serde_yaml::Value;
 
+use crate::harness::Api;
+
 const ADDING_A_CUSTOMER: &str = "docs/adding-a-customer.md";
 const CONFIGURATION: &str = "docs/configuration.md";
 const EXAMPLE_CONFIG: &str = "config.example.yaml";
@@ -206,6 +208,41 @@ fn compose_demo_listens_on_all_interfaces() {
     let words = command.unwrap().iter().map(|word| word.as_str().unwrap());
     let cli = parse_from(iter::once("exporter").chain(words)).unwrap();
     assert_eq!(cli.flags.listen_addresses, [":10919"]);
+}
+
+#[tokio::test]
+async fn keys_of_the_status_are_documented() {
+    const CONFIG: &str = "businesses: [{ name: acme, access_token_env: EVERYONE, ad_accounts: [{ id: act_10150000000001201 }] }]\n";
+    let api = Api::demo().await;
+    let exporter = api.exporter(CONFIG).await;
+    exporter.page_all_up().await;
+    let status = exporter.get("/api/status").await.text();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let mut keys = BTreeSet::new();
+    collect_keys(&status, &mut keys);
+    assert!(keys.len() > 20, "{keys:?}");
+    let text = read("docs/web.md");
+    let (_, section) = text.split_once("\n### Status as JSON\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let documented: BTreeSet<&str> = code_spans(section).collect();
+    keys.retain(|key| !documented.contains(key.as_str()));
+    assert!(keys.is_empty(), "docs/web.md should describe {keys:?}");
+}
+
+/// Collects the keys of all objects.
+fn collect_keys(value: &serde_json::Value, keys: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (key, value) in object {
+                keys.insert(key.clone());
+                collect_keys(value, keys);
+            }
+        }
+        serde_json::Value::Array(values) => {
+            values.iter().for_each(|value| collect_keys(value, keys));
+        }
+        _ => {}
+    }
 }
 
 #[test]

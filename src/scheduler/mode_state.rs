@@ -68,6 +68,13 @@ impl Default for PageSize {
 /// Time after which queries that were split by campaigns are tried whole again.
 const RETRY_WHOLE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Polls after which campaigns with actions that could not be retrieved are requested again; doubles with each attempt in
+/// vain. Such refusals also come in waves, for small queries too.
+const POLLS_TO_RETRY_HEAVY: u32 = 8;
+
+/// Maximum number of polls between two attempts: a day at the default interval of `today`.
+const MAX_POLLS_TO_RETRY_HEAVY: u32 = 96;
+
 /// How queries that are too large at every page size are split.
 #[derive(Clone, Debug, Default)]
 pub(super) struct QuerySplits {
@@ -75,6 +82,12 @@ pub(super) struct QuerySplits {
     pub(super) campaigns_per_query: Option<usize>,
     /// Ids of campaigns with actions that cannot be retrieved even in a separate query.
     pub(super) too_heavy: BTreeSet<Box<str>>,
+    /// Campaigns that were too heavy and are requested again by the running poll, each with a separate query.
+    pub(super) retried: BTreeSet<Box<str>>,
+    /// Remaining polls until those in `too_heavy` are requested again.
+    polls_to_retry: u32,
+    /// Attempts in vain to request them again.
+    failed_retries: u32,
     /// When queries are tried whole again; `None` while they are.
     retry_at: Option<Instant>,
 }
@@ -92,7 +105,9 @@ impl QuerySplits {
         Self {
             campaigns_per_query,
             too_heavy,
+            polls_to_retry: POLLS_TO_RETRY_HEAVY,
             retry_at: is_split.then(|| retry_at.map_or(latest, |at| at.min(latest))),
+            ..Self::default()
         }
     }
 
@@ -108,8 +123,31 @@ impl QuerySplits {
         self.retry_at = Some(Instant::now() + RETRY_WHOLE_AFTER);
     }
 
+    /// Whether the actions of some campaigns are requested separately or not at all.
+    pub(super) fn has_heavy(&self) -> bool {
+        !self.too_heavy.is_empty() || !self.retried.is_empty()
+    }
+
+    /// Counts a poll that begins. Selects the campaigns that it requests again.
+    pub(super) fn begin_poll(&mut self) {
+        self.retried.clear();
+        if self.too_heavy.is_empty() {
+            self.failed_retries = 0;
+            return;
+        }
+        self.polls_to_retry = self.polls_to_retry.saturating_sub(1);
+        if self.polls_to_retry == 0 {
+            self.retried = std::mem::take(&mut self.too_heavy);
+            self.failed_retries = self.failed_retries.saturating_add(1);
+        }
+    }
+
     /// Records a campaign with actions that cannot be retrieved.
     pub(super) fn record_too_heavy(&mut self, campaign_id: &str) {
+        if self.polls_to_retry == 0 {
+            let polls = POLLS_TO_RETRY_HEAVY << self.failed_retries.min(8);
+            self.polls_to_retry = polls.min(MAX_POLLS_TO_RETRY_HEAVY);
+        }
         self.too_heavy.insert(campaign_id.into());
         self.retry_at = Some(Instant::now() + RETRY_WHOLE_AFTER);
     }
@@ -243,8 +281,34 @@ impl Default for ModeState {
 
 #[cfg(test)]
 mod tests {
-    use super::{GOOD_POLLS_TO_DOUBLE, PageSize};
+    use super::{GOOD_POLLS_TO_DOUBLE, PageSize, QuerySplits};
     use crate::plan::ROWS_PER_PAGE;
+
+    #[test]
+    fn too_heavy_campaign_is_requested_again_less_and_less_often() {
+        let mut splits = QuerySplits::default();
+        splits.record_too_heavy("7");
+        let mut retries = Vec::new();
+        for poll in 1..=300 {
+            splits.begin_poll();
+            if !splits.retried.is_empty() {
+                assert!(splits.has_heavy() && splits.too_heavy.is_empty());
+                retries.push(poll);
+                splits.record_too_heavy("7");
+            }
+        }
+        assert_eq!(retries, [8, 24, 56, 120, 216]);
+        // Another campaign does not delay it, and an answer ends the counting.
+        splits.record_too_heavy("8");
+        splits.polls_to_retry = 1;
+        splits.begin_poll();
+        assert_eq!(splits.retried.len(), 2);
+        splits.begin_poll();
+        assert!(!splits.has_heavy());
+        splits.record_too_heavy("7");
+        (0..8).for_each(|_| splits.begin_poll());
+        assert_eq!(splits.retried.len(), 1);
+    }
 
     #[test]
     fn page_size_doubles_after_eight_good_polls() {

@@ -228,4 +228,14 @@ async fn campaign_with_too_heavy_actions_loses_only_its_conversions() {
     let (before, calls) = (refused(), insights(&api).len());
     wait_until("four more requests", || insights(&api).len() >= calls + 4).await;
     assert_eq!(refused(), before);
+    // They are requested again after eight polls, with a separate query.
+    wait_until("the actions are requested again", || refused() > before).await;
+    let page = exporter.page().await;
+    page.assert("exporter_page_size", &[today], "500");
+    assert_eq!(page.all("website_purchase_roas", &[today]).len(), 19);
+    api.clear_faults();
+    let page = exporter
+        .page_when(|page| page.all("exporter_rows_withheld", &[today]).is_empty())
+        .await;
+    assert_eq!(page.all("website_purchase_roas", &[today]).len(), 20);
 }

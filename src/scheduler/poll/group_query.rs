@@ -115,7 +115,7 @@ impl Poll<'_> {
             };
         }
         let is_split = self.splits.campaigns_per_query.is_some()
-            || kind == QueryKind::Conversions && !self.splits.too_heavy.is_empty();
+            || kind == QueryKind::Conversions && self.splits.has_heavy();
         if is_split && source.level != Level::Account {
             let run = self.run_split(queries, kind, None, &mut history);
             return run.await.map(Some);

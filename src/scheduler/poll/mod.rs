@@ -204,6 +204,7 @@ impl PollJob {
         // Also forgets what is to be tried again.
         let _ = mode.begin(Instant::now());
         poll.splits = std::mem::take(&mut mode.splits);
+        poll.splits.begin_poll();
         poll.adaptation.statuses = mode.statuses.for_next_poll();
         match self.source.questions {
             _ if poll.final_error.is_some() => {}

@@ -93,10 +93,14 @@ impl Poll<'_> {
                 .unwrap_or_default();
         }
         let mut progress = PartialResult::default();
+        let mut retried = Vec::new();
         if kind == QueryKind::Conversions {
-            let too_heavy = &self.splits.too_heavy;
+            let (too_heavy, again) = (&self.splits.too_heavy, &self.splits.retried);
             campaigns.retain(|id| !too_heavy.contains(id.as_str()));
             progress.rows.too_heavy.clone_from(too_heavy);
+            (retried, campaigns) = campaigns
+                .into_iter()
+                .partition(|id| again.contains(id.as_str()));
         }
         let size = self.splits.campaigns_per_query.unwrap_or(campaigns.len());
         let ranges = template.ranges.len().max(1);
@@ -104,6 +108,7 @@ impl Poll<'_> {
         let mut parts: Vec<Vec<ObjectId>> = campaigns
             .chunks(size.clamp(1, max_size))
             .map(<[ObjectId]>::to_vec)
+            .chain(retried.into_iter().map(|id| vec![id]))
             .collect();
         parts.sort_by_key(|part| self.has_answer_for(part));
         parts.reverse();

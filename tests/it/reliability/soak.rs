@@ -408,6 +408,10 @@ impl Disturbance<'_> {
                         0.0,
                     )
                     && page.all("up", &[]).iter().all(|up| up.number == "1")
+                    // Requested again after some polls.
+                    && page
+                        .all("exporter_rows_withheld", &[("reason", "actions_too_heavy")])
+                        .is_empty()
             })
             .await
     }

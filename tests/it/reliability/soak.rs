@@ -73,8 +73,8 @@ const THROTTLES: [&str; 6] = [
     "usage=94;header=ad-account-usage",
 ];
 
-/// Memory of the largest responses (33 MB each, two at a time), which the allocator may retain.
-const RETAINED_KIBIBYTES: u64 = 80 * 1024;
+/// Memory of the largest responses, which the allocator may retain: 33 MB each, of the five ad accounts at a time.
+const RETAINED_KIBIBYTES: u64 = 5 * 33 * 1024;
 
 /// First time of the clocks: ten minutes before midnight in the time zone of an ad account of the demo (Asia/Tokyo).
 const START: &str = "2026-11-23T14:50:00Z";

@@ -79,14 +79,11 @@ impl SourceState {
         if attribution.campaigns != self.answered_campaigns(delivery) {
             return None;
         }
-        let Some(left_out) = &self.left_out else {
+        if self.left_out.is_none() {
             return Some(attribution.unattributed);
-        };
+        }
         // The page has no rows of these campaigns.
-        let is_left_out = |row: &ExportedRow<'_>| {
-            let campaign = row.dimensions.campaign.as_ref();
-            campaign.is_some_and(|campaign| left_out.contains(campaign.id.as_str()))
-        };
+        let is_left_out = |row: &ExportedRow<'_>| self.leaves_out_row(row.dimensions);
         let left_out = self.spend_of_rows(window_idx, total.dates, is_left_out);
         Some(rounded(attribution.unattributed.0 + left_out))
     }

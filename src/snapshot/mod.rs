@@ -23,7 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Campaign, Inventory, PollError, Row};
+use crate::model::{Campaign, Dimensions, Inventory, PollError, Row};
 use crate::plan::{DateSpan, Plan, QueryMode, Source, SourceKind};
 
 pub use self::account_spend::{AccountSpend, Attribution};
@@ -345,6 +345,18 @@ impl SourceState {
             let with_rows = self.campaigns_with_rows();
             gone.any(|id| !with_rows.contains(id.as_str()))
         }
+    }
+
+    /// Whether `max_series` leaves a campaign out of the metrics page.
+    pub fn leaves_out(&self, campaign_id: &str) -> bool {
+        let left_out = self.left_out.as_ref();
+        left_out.is_some_and(|ids| ids.contains(campaign_id))
+    }
+
+    /// Whether `max_series` leaves the campaign of a row out of the metrics page.
+    pub fn leaves_out_row(&self, dimensions: &Dimensions) -> bool {
+        let campaign = dimensions.campaign.as_ref();
+        campaign.is_some_and(|campaign| self.leaves_out(campaign.id.as_str()))
     }
 
     /// Returns the ids of the campaigns of which a window has a row.

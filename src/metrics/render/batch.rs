@@ -6,7 +6,6 @@ use jiff::tz::TimeZone;
 
 use crate::config::ThresholdSet;
 use crate::metrics::labels::{push_config_labels, push_row};
-use crate::model::Dimensions;
 use crate::plan::Window;
 use crate::snapshot::{ExportedRow, ExportedRows, SourceState, exported_rows};
 
@@ -117,14 +116,6 @@ pub(in crate::metrics) fn batches<'a>(
     })
 }
 
-/// Whether `max_series` leaves out the campaign of a row.
-fn is_left_out(state: &SourceState, dimensions: &Dimensions) -> bool {
-    let (Some(left_out), Some(campaign)) = (&state.left_out, &dimensions.campaign) else {
-        return false;
-    };
-    left_out.contains(campaign.id.as_str())
-}
-
 /// Reads and renders the rows of one window.
 struct RowReader<'a> {
     state: &'a SourceState,
@@ -147,7 +138,7 @@ impl<'a> RowReader<'a> {
         let row = self
             .rows
             .by_ref()
-            .find(|row| !is_left_out(self.state, row.dimensions))?;
+            .find(|row| !self.state.leaves_out_row(row.dimensions))?;
         let dimensions = row.dimensions;
         let start = labels.len();
         let source = &self.state.source;

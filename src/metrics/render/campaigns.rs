@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::samples::{CLOSING_BRACE, SampleWriter};
 use crate::metrics::catalog::{AccountSample, CampaignSample};
 use crate::metrics::labels::{push_account, push_campaign, push_config_labels, push_next};
-use crate::model::{AdAccount, Campaign};
+use crate::model::AdAccount;
 use crate::plan::SourceKind;
 use crate::snapshot::SourceState;
 
@@ -46,16 +46,12 @@ pub(in crate::metrics) fn campaigns<W: Write>(
             CampaignSample::Money(_) => push_currency(&mut suffix, &inventory.account),
             CampaignSample::Time(_) | CampaignSample::Issues => {}
         }
-        let is_left_out = |campaign: &&Campaign| {
-            let left_out = state.left_out.as_ref();
-            left_out.is_some_and(|left_out| left_out.contains(campaign.id.as_str()))
-        };
         let campaigns = inventory
             .campaigns
             .iter()
             .chain(state.archived_campaigns_with_rows());
         for campaign in campaigns {
-            if is_left_out(&campaign) {
+            if state.leaves_out(campaign.id.as_str()) {
                 continue;
             }
             let value = match sample {

@@ -25,8 +25,8 @@ const WINDOW_SERIES: usize = 9;
 /// Campaigns per page of the request that lists them together with the properties of the ad account.
 const CAMPAIGNS_PER_LISTING: usize = 200;
 
-/// Time between two requests of the spend of an ad account.
-const ACCOUNT_SPEND_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Time between two requests of the spend of a whole ad account.
+pub const ACCOUNT_SPEND_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Assumed ad sets per campaign, and ads per ad set, if an inventory has not shown them.
 pub const ASSUMED_CHILDREN: usize = 2;

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::estimate::{ASSUMED_CHILDREN, CostEstimate, SourceSize};
+pub use self::estimate::{ACCOUNT_SPEND_INTERVAL, ASSUMED_CHILDREN, CostEstimate, SourceSize};
 pub use self::history::{DayRange, FIRST_DATED_DAY, RETENTION_MONTHS};
 pub use self::query::{Query, QueryColumns, QueryKind, TargetNode, TimeIncrement};
 pub use self::query_mode::{DateMode, QueryMode};

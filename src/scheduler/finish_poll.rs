@@ -14,14 +14,12 @@ use super::reload::source_account;
 use super::state::{RunningPoll, Scheduler, duration_until, to_timestamp, today};
 use super::telemetry;
 use crate::model::{ErrorReason, PollError, early_retry_backoff, exponential_backoff};
+use crate::plan::ACCOUNT_SPEND_INTERVAL;
 use crate::platform::clock;
 use crate::snapshot::{PollResult, SourceState};
 
 /// Time after which sources are polled together again after the token could not read their ad account.
 const GROUP_RETRY_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Time between two requests of the spend of a whole ad account.
-pub(super) const ACCOUNT_SPEND_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Time after which a list that lost many campaigns is requested again.
 const LOSS_CONFIRMATION: Duration = Duration::from_secs(60);

@@ -12,7 +12,6 @@ use tokio::time::{Instant, timeout_at};
 use super::breaker::Admission;
 use super::business::SecretRead;
 use super::due_queue::WindowRef;
-use super::finish_poll::ACCOUNT_SPEND_INTERVAL;
 use super::group_poll::{GroupJob, MemberOutcome, TaskOutcome};
 use super::poll::{LastRows, PollJob, WindowJob};
 use super::state::{RunningPoll, Scheduler, today};
@@ -21,6 +20,7 @@ use crate::graph::{
     ApiCaller, CallRecord, Credentials, MAX_ATTEMPTS, PollDeadline, RequestKind, RequestScope,
     Session,
 };
+use crate::plan::ACCOUNT_SPEND_INTERVAL;
 use crate::platform::secrets::SecretError;
 
 /// Time after which fields that the API rejected are requested again.

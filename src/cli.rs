@@ -1,12 +1,10 @@
 //! Definition of the command line, in the style of Prometheus: flags with dots, accepted before or after the
 //! subcommand. Doc comments of flags and subcommands are the texts of `--help` and of the man pages.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use std::ffi::OsString;
-
-use crate::platform::logging::{LogFormat, LogLevel};
 use clap::builder::TypedValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
@@ -14,7 +12,9 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 use jiff::civil::Date;
 
 use crate::config::parse_duration;
+use crate::http::RESERVED_PATHS;
 use crate::plan::{Shard, ShardOutOfRange};
+use crate::platform::logging::{LogFormat, LogLevel};
 
 /// Prometheus exporter for Meta's Marketing Messages on Messenger
 #[derive(Debug, Parser)]
@@ -566,7 +566,7 @@ const ROW_LABELS: [&str; 11] = [
 
 fn parse_telemetry_path(path: &str) -> Result<String, String> {
     match path {
-        "/" | "/-/healthy" | "/-/ready" | "/-/reload" | "/-/poll" | "/api/status" => {
+        path if RESERVED_PATHS.contains(&path) => {
             Err("this path is used by another endpoint; choose another path".to_owned())
         }
         path if path.starts_with('/') && !path.contains(['?', '#', ' ']) => Ok(path.to_owned()),

@@ -18,7 +18,7 @@ mod status;
 mod totals;
 mod web;
 
-pub use self::routes::{AppState, ReloadRequest, ServedConfig};
+pub use self::routes::{AppState, RESERVED_PATHS, ReloadRequest, ServedConfig};
 pub use self::server::{bind, serve, serve_health};
 pub use self::web::policy::AccessSummary;
 pub use self::web::refusals::RefusalLog;

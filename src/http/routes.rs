@@ -104,13 +104,11 @@ impl AppState {
     pub(super) fn path_label(&self, path: &str) -> &str {
         match self.local_path(path) {
             Some(path) if path == self.telemetry_path => &self.telemetry_path,
-            Some("/") => "/",
-            Some(HEALTHY_PATH) => HEALTHY_PATH,
-            Some(READY_PATH) => READY_PATH,
-            Some(RELOAD_PATH) => RELOAD_PATH,
-            Some(POLL_PATH) => POLL_PATH,
-            Some(STATUS_PATH) => STATUS_PATH,
-            _ => "other",
+            Some(path) => {
+                let mut reserved = RESERVED_PATHS.into_iter();
+                reserved.find(|known| *known == path).unwrap_or("other")
+            }
+            None => "other",
         }
     }
 }
@@ -149,6 +147,16 @@ const RELOAD_PATH: &str = "/-/reload";
 
 /// Makes all polls due.
 const POLL_PATH: &str = "/-/poll";
+
+/// Paths that cannot be that of the metrics page.
+pub const RESERVED_PATHS: [&str; 6] = [
+    "/",
+    HEALTHY_PATH,
+    READY_PATH,
+    STATUS_PATH,
+    RELOAD_PATH,
+    POLL_PATH,
+];
 
 /// Request to reload the config. The result, with the config errors, is sent to it.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;

@@ -36,7 +36,7 @@ const HANG_GUARD: Duration = Duration::from_secs(60);
 const CHECK_INTERVAL: Duration = Duration::from_millis(15);
 
 /// Rounds of a step without a request.
-const ROUNDS_PER_IDLE_STEP: usize = 2;
+const ROUNDS_PER_IDLE_STEP: usize = 6;
 
 /// Rounds of a step with requests, in which they complete.
 const ROUNDS_PER_STEP: usize = 25;
